@@ -1,0 +1,90 @@
+"""The only door to the disk for writing: aside, fsync, rename, fsync of the folder.
+
+What a function here has returned from is on the disk, as far as the disk's own word goes. A kill at
+any instant leaves the old file, the new file, or a ``.tmp-`` that nobody reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+TEMPORARY = ".tmp-"
+BLOCK = 1 << 20
+
+
+def write_aside(path: Path, pieces: Iterable[bytes | memoryview]) -> Path:
+    """Write ``pieces`` to a fresh temporary file beside ``path``, fsync it, return its path.
+
+    Raises ``OSError`` after removing the temporary file; a failed fsync is never retried on the
+    same file, because Linux may report success the second time for pages it has dropped.
+    """
+    aside = path.with_name(TEMPORARY + path.name)
+    descriptor = os.open(
+        aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
+    )
+    try:
+        try:
+            for piece in pieces:
+                write_all(descriptor, piece)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(aside)
+        raise
+    return aside
+
+
+def write_all(descriptor: int, piece: bytes | memoryview) -> None:
+    """Write all bytes of ``piece``; the kernel may take them in several bites."""
+    rest = memoryview(piece).cast("B") if len(piece) else memoryview(b"")
+    while len(rest):
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def publish(aside: Path, path: Path) -> None:
+    """Give a finished temporary file its name, durably."""
+    os.rename(aside, path)
+    fsync_folder(path.parent)
+
+
+def replace(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Write a whole new file in the place of ``path``: old or new, never a mixture."""
+    publish(write_aside(path, pieces), path)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what an interrupted writer left aside. Only under the folder's lock."""
+    for path in folder.glob(TEMPORARY + "*"):
+        path.unlink()
+
+
+def sha256_of(path: Path) -> str:
+    """Hex sha256 of a file's bytes, read in blocks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that an ordinary user may still write where ``folder`` is, or will be."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
