@@ -6,13 +6,39 @@ Public names are resolved on first use, so that importing the package costs noth
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deepfeat.datasets.csv_file import csv_dataset
+    from deepfeat.datasets.folder import folder_dataset
+    from deepfeat.extraction.encode import Extractor
+    from deepfeat.extraction.extract import extract
+    from deepfeat.networks.load import load_network
+    from deepfeat.networks.table import list_networks
+    from deepfeat.store.read import open_store
 
 __version__ = "0.1.0"
 
-_HOMES: dict[str, str] = {}
+_HOMES = {
+    "load_network": "deepfeat.networks.load",
+    "list_networks": "deepfeat.networks.table",
+    "extract": "deepfeat.extraction.extract",
+    "Extractor": "deepfeat.extraction.encode",
+    "open_store": "deepfeat.store.read",
+    "folder_dataset": "deepfeat.datasets.folder",
+    "csv_dataset": "deepfeat.datasets.csv_file",
+}
 
-__all__ = ["__version__"]
+__all__ = [
+    "Extractor",
+    "__version__",
+    "csv_dataset",
+    "extract",
+    "folder_dataset",
+    "list_networks",
+    "load_network",
+    "open_store",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,20 +10,27 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
 BLOCK = 1 << 20
 
 
-def write_aside(path: Path, pieces: Iterable[bytes | memoryview]) -> Path:
+def write_aside(
+    path: Path,
+    pieces: Iterable[bytes | memoryview],
+    head: Callable[[], bytes] | None = None,
+) -> Path:
     """Write ``pieces`` to a fresh temporary file beside ``path``, fsync it, return its path.
+
+    ``head`` is called after the last piece and its bytes overwrite the start of the file: a
+    checksum of what was streamed can so stand before it.
 
     Raises ``OSError`` after removing the temporary file; a failed fsync is never retried on the
     same file, because Linux may report success the second time for pages it has dropped.
     """
-    aside = path.with_name(TEMPORARY + path.name)
+    aside = aside_of(path)
     descriptor = os.open(
         aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
     )
@@ -31,6 +38,9 @@ def write_aside(path: Path, pieces: Iterable[bytes | memoryview]) -> Path:
         try:
             for piece in pieces:
                 write_all(descriptor, piece)
+            if head is not None:
+                os.lseek(descriptor, 0, os.SEEK_SET)
+                write_all(descriptor, head())
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -39,6 +49,11 @@ def write_aside(path: Path, pieces: Iterable[bytes | memoryview]) -> Path:
             os.unlink(aside)
         raise
     return aside
+
+
+def aside_of(path: Path) -> Path:
+    """Where ``path`` is written before it has its name."""
+    return path.with_name(TEMPORARY + path.name)
 
 
 def write_all(descriptor: int, piece: bytes | memoryview) -> None:
@@ -66,6 +81,12 @@ def fsync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there; for what a failed or finished writer leaves behind."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
 
 
 def remove_temporaries(folder: Path) -> None:

@@ -10,12 +10,14 @@ takes the hull of its inputs; a global pooling (squeeze-and-excitation) sees the
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
+
+Forward = Callable[[Tensor], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +66,27 @@ def fields_of(module: nn.Module) -> dict[str, Field]:
     return {path: _hull([field, horizontal[path]]) for path, field in vertical.items()}
 
 
-def smallest_side(module: nn.Module, largest: int = 1024) -> int:
-    """The smallest side of a square input for which ``module`` gives a map with a position.
+def smallest_side(forward: Forward, largest: int = 1024) -> int:
+    """The smallest side of a square input for which ``forward`` gives a map with a position.
 
-    ``module`` lies on the meta device: nothing is computed, only shapes.
+    ``forward`` works on the meta device: nothing is computed, only shapes. It must give a map at
+    ``largest``.
     """
     low, high = 0, largest
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if map_shape(module, middle, middle) else (middle, high)
+        low, high = (low, middle) if map_shape(forward, middle) else (middle, high)
     return high
 
 
-def map_shape(module: nn.Module, height: int, width: int) -> tuple[int, ...] | None:
-    """Shape of the output for an input (1, 3, height, width); None if there is none."""
+def map_shape(forward: Forward, side: int) -> tuple[int, ...] | None:
+    """Shape of the output for an input (1, 3, side, side) on the meta device; None if there is none.
+
+    A convolution that would give an empty map raises, as torch does on real data.
+    """
     try:
         with torch.inference_mode():
-            output = module(torch.empty(1, 3, height, width, device="meta"))
+            output = forward(torch.empty(1, 3, side, side, device="meta"))
     except (RuntimeError, ValueError):  # torch's words for an image that is too small
         return None
     return tuple(output.shape) if isinstance(output, Tensor) and output.numel() else None
@@ -151,6 +157,11 @@ def _hull(fields: Sequence[Field]) -> Field:
     )
 
 
-_POOLINGS = {functional.max_pool2d, functional.avg_pool2d, torch.max_pool2d, nn.functional.max_pool2d}
+_POOLINGS = {
+    functional.max_pool2d,
+    functional.avg_pool2d,
+    torch.max_pool2d,
+    nn.functional.max_pool2d,
+}
 _GLOBAL = {functional.adaptive_avg_pool2d, "mean", torch.mean}
 _NOT_A_MAP = {"size", "dim", getattr, operator.floordiv}

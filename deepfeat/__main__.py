@@ -1,0 +1,5 @@
+"""``python -m deepfeat``."""
+
+from deepfeat.cli.main import main
+
+main()

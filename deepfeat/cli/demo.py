@@ -1,0 +1,60 @@
+"""``deepfeat demo``: the first minute, without a download."""
+
+from __future__ import annotations
+
+import click
+
+from deepfeat.cli.options import exits, print_json, with_output_options
+from deepfeat.cli.table import table
+from deepfeat.progress import shown
+
+
+@click.command(epilog=exits(0, 64, 65, 70, 73, 74, 75, 130))
+@click.argument("folder", metavar="[DIR]", default="deepfeat-demo")
+@with_output_options
+def demo(folder: str, as_json: bool, quiet: bool) -> None:
+    """Make images, describe them, look at the store and at the nearest neighbours of one.
+
+    Everything lies in DIR (deepfeat-demo unless given). The network is a small VGG with random
+    weights, so nothing is downloaded; it takes well under a minute.
+    """
+    from dataclasses import asdict
+    from pathlib import Path
+
+    from deepfeat.demo.tour import NETWORK, SCALES, WEIGHTS, take_tour
+
+    if not quiet:
+        click.echo(
+            f"Six classes of shapes and textures, '{NETWORK}' with UNTRAINED weights "
+            f"({WEIGHTS}), scales {', '.join(map(str, SCALES))}, each with its mirror.",
+            err=True,
+        )
+    with shown("extracting", silent=quiet) as report:
+        tour = take_tour(Path(folder), report=report)
+    if as_json:
+        found = asdict(tour) | {
+            "images": str(tour.images),
+            "store": str(tour.store),
+            "shapes": {f"{layer}/{scale}": shape for (layer, scale), shape in tour.shapes.items()},
+        }
+        print_json({"schema": "deepfeat.demo/1", **found})
+        return
+    click.echo(f"\n{tour.count} images in {tour.images}, one row each in {tour.store}:")
+    for (layer, scale), shape in tour.shapes.items():
+        click.echo(f"  descriptors/{layer}/{scale}  {shape[0]} rows x {shape[1]} float32")
+    click.echo(f"\nNearest neighbours of {tour.query} (cosine, both scales stacked):")
+    rows = [(f"  {one.key}", f"{one.similarity:.3f}") for one in tour.neighbours]
+    click.echo(table(("  image", "similarity"), rows, right=(1,)))
+    click.echo(
+        f"\nThe nearest neighbour is of the same class for {100 * tour.agreement:.0f} % of the images "
+        f"(chance: {100 * tour.chance:.0f} %),\nthough this network was never trained."
+    )
+    click.echo(
+        f"""
+What to try next:
+  deepfeat info {tour.store}
+  deepfeat verify --deep {tour.store}
+  deepfeat networks 'vgg*'
+  deepfeat extract YOUR_IMAGES --dry-run                      # vgg16 with the paper's weights
+  deepfeat extract YOUR_IMAGES --network resnet50 --scales 224"""
+    )

@@ -1,0 +1,71 @@
+"""``deepfeat info``: what a store holds, from what, with which holes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from deepfeat.cli.options import exits, print_json, with_output_options
+from deepfeat.cli.table import facts, size, table
+
+
+@click.command(epilog=exits(0, 64, 65, 66, 70, 75, 77))
+@click.argument("store")
+@click.option("--keys", is_flag=True, help="List every key with its status.")
+@click.option("--failures", is_flag=True, help="List the holes with status and advice.")
+@with_output_options
+def info(store: str, keys: bool, failures: bool, as_json: bool, quiet: bool) -> None:
+    """Say what STORE holds, from what it was made, and where it has holes.
+
+    Reads both forms, and the unfinished directory of a run that was interrupted.
+    """
+    from deepfeat.status import CASES, Status
+    from deepfeat.store.info import describe
+    from deepfeat.store.read import open_store
+
+    with open_store(store) as opened:
+        described = describe(opened)
+        rows = [
+            (key, CASES[Status(int(status))])
+            for key, status in zip(opened.keys, opened.statuses, strict=True)
+            if keys or (failures and status != Status.OK)
+        ]
+    if as_json:
+        listed = [{"key": key, "status": case.name} for key, case in rows]
+        print_json(described | ({"keys": listed} if keys or failures else {}))
+        return
+    click.echo(_text(described))
+    if rows:
+        lines = [(_printable(key), case.name, case.advice) for key, case in rows]
+        click.echo("\n" + table(("key", "status", "advice"), lines))
+
+
+def _printable(key: str) -> str:
+    return key.encode("utf-8", "backslashreplace").decode()
+
+
+def _text(described: dict[str, Any]) -> str:
+    identity = described["identity"]
+    provenance = described["provenance"]
+    layers = [
+        f"{name}: {', '.join(layer['scales'])} x {layer['dimension']} {layer['dtype']}"
+        for name, layer in described["layers"].items()
+    ]
+    holes = {name: n for name, n in described["statuses"].items() if name != "ok"}
+    weights = provenance.get("facts", provenance).get("weights", {})
+    untrained = provenance.get("facts", provenance).get("untrained")
+    return facts(
+        [
+            ("store", f"{described['store']} ({described['form']}, {size(described['bytes'])})"),
+            ("complete", "yes" if described["complete"] else "no: run the same command to go on"),
+            ("images", f"{described['statuses'].get('ok', 0)} of {described['images']} ok"),
+            ("holes", ", ".join(f"{n} {name}" for name, n in holes.items())),
+            ("descriptors", "; ".join(layers)),
+            ("network", provenance["identity"]["network"]["name"]),
+            ("weights", weights.get("name")),
+            ("untrained", "YES: random numbers, for trying only" if untrained else None),
+            ("identity", identity),
+            ("environments", len(described["environments"])),
+        ]
+    )

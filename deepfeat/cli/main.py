@@ -1,0 +1,85 @@
+"""The command line: parse, call one function, print, exit. Nothing heavy is imported to say ``--help``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from deepfeat import __version__
+from deepfeat.cli.demo import demo
+from deepfeat.cli.extract import extract
+from deepfeat.cli.info import info
+from deepfeat.cli.networks import networks
+from deepfeat.cli.options import print_json
+from deepfeat.cli.verify import verify
+from deepfeat.errors import DeepfeatError, UsageError
+
+USAGE = 64
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with 'deepfeat demo', or 'deepfeat extract IMAGES --dry-run'.",
+)
+@click.version_option(__version__, prog_name="deepfeat")
+def deepfeat() -> None:
+    """Exact dense descriptors of images from very deep networks, kept safely.
+
+    A pretrained network is applied densely at several scales; the map is averaged over positions and
+    the mirror image; one descriptor per image and scale lies in an HDF5 store that survives kills,
+    full disks and bad images.
+    """
+
+
+for command in (extract, info, verify, networks, demo):
+    deepfeat.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line and exit with its status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(_status(given))
+
+
+def _status(arguments: list[str]) -> int:
+    as_json = "--json" in arguments
+    try:
+        result = deepfeat.main(arguments, prog_name="deepfeat", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return USAGE
+    except click.ClickException as error:
+        if as_json:
+            _print_error(UsageError(error.format_message()))
+        error.show()
+        return USAGE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return 130
+    except DeepfeatError as error:
+        if as_json:
+            _print_error(error)
+        click.echo(f"deepfeat: {error}", err=True)
+        return error.exit_status
+    except BrokenPipeError:  # the reader has seen enough: as for any other filter
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _print_error(error: DeepfeatError) -> None:
+    print_json(
+        {
+            "schema": "deepfeat.error/1",
+            "error": type(error).__name__,
+            "message": error.message,
+            "expected": error.expected,
+            "found": error.found,
+            "advice": error.advice,
+            "exit_status": error.exit_status,
+        }
+    )

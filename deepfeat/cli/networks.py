@@ -1,0 +1,57 @@
+"""``deepfeat networks``: what can be applied, and what its layers give."""
+
+from __future__ import annotations
+
+import click
+
+from deepfeat.cli.options import exits, print_json, with_output_options
+from deepfeat.cli.table import table
+
+HEAD = ("network", "layer", "dimension", "stride", "offset", "receptive field", "smallest side")
+
+
+@click.command(epilog=exits(0, 64, 70))
+@click.argument("pattern", default="*")
+@with_output_options
+def networks(pattern: str, as_json: bool, quiet: bool) -> None:
+    """List the networks that match PATTERN, such as 'vgg*'.
+
+    For each: the default layer, the dimension of its descriptor, and in pixels of the resized image
+    the stride of its map, the offset (centre of position 0), the receptive field and the smallest
+    shorter side. A name alone lists every layer, and the weights that are known.
+    """
+    from deepfeat.errors import NetworkError
+    from deepfeat.networks.listing import describe_network
+    from deepfeat.networks.table import LISTING, list_networks, row_of
+    from deepfeat.tables import advice
+
+    names = list_networks(pattern)
+    if not names:
+        row_of(pattern)  # says why a network such as vit_b_16 is not there
+        raise NetworkError(f"no network matches '{pattern}'", advice=advice([], pattern, LISTING))
+    with_all = names == [pattern]
+    described = [describe_network(name, with_all_layers=with_all) for name in names]
+    if as_json:
+        print_json({"schema": "deepfeat.networks/1", "networks": described})
+        return
+    rows = [(one["name"], *_cells(layer)) for one in described for layer in one["layers"]]
+    click.echo(table(HEAD, rows, right=range(2, 7)))
+    if with_all:
+        click.echo(f"\nweights: {', '.join(described[0]['weights']) or 'none published'}")
+        click.echo(f"default layer: {described[0]['default_layer']}")
+    else:
+        click.echo(
+            f"\n{len(names)} networks; 'deepfeat networks NAME' lists every layer and weights."
+        )
+
+
+def _cells(layer: dict[str, object]) -> tuple[object, ...]:
+    field = layer["receptive_field"]
+    return (
+        layer["name"],
+        layer["channels"],
+        layer["stride"],
+        layer["offset"],
+        "whole image" if field is None else field,
+        layer["smallest_side"],
+    )

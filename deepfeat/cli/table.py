@@ -1,0 +1,37 @@
+"""Tables and sizes for a terminal or a pipe: plain text, columns aligned, no colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[int] = ()
+) -> str:
+    """Lines with aligned columns; the columns ``right`` are set flush right."""
+    texts = [list(head), *[["" if cell is None else str(cell) for cell in row] for row in rows]]
+    widths = [max(len(line[column]) for line in texts) for column in range(len(head))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in texts
+    ]
+    return "\n".join(lines)
+
+
+def facts(rows: Sequence[tuple[str, object]]) -> str:
+    """``name  value`` lines; rows without a value are left out."""
+    shown = [(name, str(value)) for name, value in rows if value not in (None, "", {}, [])]
+    width = max((len(name) for name, _ in shown), default=0)
+    return "\n".join(f"{name.ljust(width)}  {value}" for name, value in shown)
+
+
+def size(count: int | float) -> str:
+    """Bytes in words: ``12.6 MB``."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

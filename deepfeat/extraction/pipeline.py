@@ -1,0 +1,154 @@
+"""One shard from decoded images to rows: batches of one size through the network, holes left NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deepfeat.extraction.decoding import Decoded
+from deepfeat.extraction.describe import aggregate, describe
+from deepfeat.extraction.request import Sampling
+from deepfeat.networks.network import Network
+from deepfeat.progress import Meter
+from deepfeat.status import Note, Status
+from deepfeat.store.writer import ShardRows
+
+Array = NDArray[np.float32]
+Waiting = list[tuple[int, NDArray[np.uint8]]]  # rows of the shard with their resized pixels
+
+
+class Stopped(Exception):
+    """The run was asked to stop; the unfinished shard is dropped."""
+
+
+@dataclass(slots=True)
+class Shard:
+    """Rows of a shard as they fill up. Descriptors are NaN until they are there."""
+
+    network: Network
+    sampling: Sampling
+    rows: int
+    status: NDArray[np.uint8] = field(init=False)
+    descriptors: dict[tuple[str, str], Array] = field(init=False)
+    details: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.status = np.zeros(self.rows, np.uint8)
+        self.details = [""] * self.rows
+        self.descriptors = {
+            (layer.name, scale): np.full((self.rows, layer.channels), np.nan, np.float32)
+            for layer in self.network.layers.values()
+            for scale in self.sampling.scales
+        }
+
+    def add(self, scale: str, batch: Waiting) -> None:
+        """Describe a batch of one size at one scale, and put each row in its place."""
+        rows = [row for row, _ in batch]
+        sampling = self.sampling
+        try:
+            described = describe(
+                self.network,
+                [pixels for _, pixels in batch],
+                mirror=sampling.mirror,
+                over_positions=sampling.over_positions,
+            )
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            if len(batch) > 1:
+                for one in batch:
+                    self.add(scale, [one])
+            else:
+                self.status[rows] = Status.OUT_OF_MEMORY
+                self.details[rows[0]] = f"at scale {scale}: {str(error).splitlines()[0][:200]}"
+            return
+        for layer, values in described.items():
+            self.descriptors[layer, scale][rows] = values
+
+    def columns(self) -> dict[tuple[str, str], Array]:
+        """What is stored: every scale, or the aggregate alone."""
+        stored = {}
+        for layer in self.network.layers:
+            scales = {scale: self.descriptors[layer, scale] for scale in self.sampling.scales}
+            for column, values in aggregate(scales, self.sampling.across_scales).items():
+                stored[layer, column] = values
+        return stored
+
+
+def compute_shard(
+    decoded: Iterable[Decoded],
+    rows: int,
+    network: Network,
+    sampling: Sampling,
+    *,
+    batch_size: int,
+    meter: Meter,
+    should_stop: Callable[[], bool],
+) -> ShardRows:
+    """Compute the rows of one shard.
+
+    Images of one size at a scale share a pass, in row order, ``batch_size`` at a time; so the batches
+    depend on the shard's images alone, not on how fast they are decoded.
+
+    Raises
+    ------
+    Stopped
+        When ``should_stop`` says so between two batches.
+    """
+    shard = Shard(network, sampling, rows)
+    images: list[Decoded] = []
+    waiting: dict[tuple[str, int, int], Waiting] = {}
+    results = iter(decoded)
+    for row in range(rows):
+        with meter.stage("decode"):
+            image = next(results)
+        shard.status[row] = image.status
+        shard.details[row] = image.detail
+        with meter.stage("network"):
+            for scale, pixels in image.views.items():
+                batch = waiting.setdefault((scale, *pixels.shape[:2]), [])
+                batch.append((row, pixels))
+                if len(batch) == batch_size:
+                    shard.add(scale, batch)
+                    batch.clear()
+                if should_stop():
+                    raise Stopped
+        image.views.clear()
+        images.append(image)
+        meter.computed(1)
+    with meter.stage("network"):
+        for (scale, _, _), batch in sorted(waiting.items()):
+            if batch:
+                shard.add(scale, batch)
+            if should_stop():
+                raise Stopped
+    return ShardRows(
+        size=np.array([image.size_bytes for image in images], np.int64),
+        sha256=np.array([list(image.sha256) for image in images], np.uint8).reshape(rows, 32),
+        shape=np.array([image.shape for image in images], np.int32).reshape(rows, 2),
+        status=shard.status,
+        notes=_notes(images),
+        descriptors=shard.columns(),
+        details=shard.details,
+    )
+
+
+def _notes(images: list[Decoded]) -> NDArray[np.uint32]:
+    """The decoders' notes, and a mark on every image whose bytes an earlier row of the shard has."""
+    seen: set[bytes] = set()
+    notes = np.array([int(image.notes) for image in images], np.uint32)
+    for row, image in enumerate(images):
+        if image.status == Status.OK and image.sha256 in seen:
+            notes[row] |= int(Note.SAME_CONTENTS)
+        seen.add(image.sha256)
+    return notes
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """torch's CPU allocator raises a plain RuntimeError."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "allocate memory" in str(error)

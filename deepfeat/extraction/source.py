@@ -1,0 +1,99 @@
+"""What a run reads from: a folder, a CSV file or a data set, as one list of keys and places."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deepfeat.datasets.csv_file import list_csv
+from deepfeat.datasets.dataset import DataSet
+from deepfeat.datasets.listing import EXTENSIONS, Listing, list_folder
+from deepfeat.errors import DataMissing, UsageError
+from deepfeat.extraction.decoding import Task
+from deepfeat.extraction.request import Selection
+from deepfeat.store.plan import Listed
+
+UNKNOWN = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Places by key in byte order, what was left out, and the rule by which images were listed."""
+
+    name: str
+    root: Path
+    places: Mapping[bytes, Path]
+    rule: Mapping[str, object]
+    listing: Listing = field(default_factory=lambda: Listing(()))
+
+    def task(self, listed: Listed) -> Task:
+        """Where to read an image of the plan, and what it was when it was listed."""
+        place = self.places.get(listed.key) or self.root / os.fsdecode(listed.key)
+        return Task(place, listed.size, listed.mtime_ns)
+
+    def listed(self) -> list[Listed]:
+        """Size and time of every file as it is now; -1 where it cannot be asked."""
+        return [_look_at(key, place) for key, place in self.places.items()]
+
+
+def open_source(source: str | os.PathLike[str] | DataSet, selection: Selection) -> Source:
+    """List a source.
+
+    Raises
+    ------
+    DataMissing, NoPermission, DataError, UsageError
+        Where there is nothing to read, or the CSV contradicts itself.
+    """
+    if isinstance(source, DataSet):
+        if any(entry.box is not None for entry in source.entries):
+            raise UsageError(
+                f"data set '{source.name}' has regions", expected="entries that are whole images"
+            )
+        places = {entry.key: entry.place for entry in source.entries}
+        return Source(source.name, Path(), places, {"kind": "data set", "name": source.name})
+    path = Path(source)
+    if path.is_dir():
+        rule = _rule_of_folder(selection)
+        listing = _list_folder(path, selection)
+        name, root = path.resolve().name or "root", path
+    elif path.exists():
+        rule = {"kind": "csv", "column": selection.key_column}
+        outside = selection.allow_outside
+        listing = list_csv(path, key_column=selection.key_column, allow_outside=outside)
+        name, root = path.stem, path.parent
+    else:
+        raise DataMissing(
+            f"there is no '{path}'",
+            expected="a folder of images, or a CSV file with their paths",
+            advice="Check the path.",
+        )
+    places = {entry.key: entry.place for entry in listing.entries}
+    return Source(name, root, places, rule, listing)
+
+
+def _list_folder(path: Path, selection: Selection) -> Listing:
+    return list_folder(
+        path,
+        extensions=selection.extensions,
+        all_files=selection.all_files,
+        follow_links=selection.follow_links,
+    )
+
+
+def _rule_of_folder(selection: Selection) -> dict[str, object]:
+    extensions = sorted(selection.extensions or EXTENSIONS)
+    return {
+        "kind": "folder",
+        "extensions": "all" if selection.all_files else extensions,
+        "follow_links": selection.follow_links,
+    }
+
+
+def _look_at(key: bytes, place: Path) -> Listed:
+    try:
+        found = place.stat()
+    except OSError:  # what is wrong with it shows when its turn comes
+        return Listed(key, UNKNOWN, UNKNOWN)
+    return Listed(key, found.st_size, found.st_mtime_ns)

@@ -1,0 +1,173 @@
+"""torchvision's convolutional classifiers, cut where their last map is, in one table.
+
+A network is cut at the last spatial tensor before the classifier's last weighted layer, after its
+activation. Where more than an average lies between that map and the last layer (ConvNeXt's LayerNorm,
+MobileNet v3's hidden layer), those modules are the layer's head and are applied to the average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where a family is cut.
+
+    ``path`` is the module whose output is the map; ``relu`` says that torchvision's forward applies a
+    functional ReLU to it; ``head`` are modules between the average and the last layer; ``last`` is
+    the classifier's last weighted layer.
+    """
+
+    path: str
+    last: str
+    relu: bool = False
+    head: tuple[str, ...] = ()
+
+    @property
+    def layer(self) -> str:
+        """The default layer's name: the module after which the descriptor is read."""
+        return self.head[-1] if self.head else self.path
+
+
+FAMILIES: dict[Cut, str] = {
+    Cut("layer4", "fc"): "resnet18 resnet34 resnet50 resnet101 resnet152 resnext50_32x4d "
+    "resnext101_32x8d resnext101_64x4d wide_resnet50_2 wide_resnet101_2",
+    Cut("features", "classifier.1"): "squeezenet1_0 squeezenet1_1 mobilenet_v2 efficientnet_b0 "
+    "efficientnet_b1 efficientnet_b2 efficientnet_b3 efficientnet_b4 efficientnet_b5 "
+    "efficientnet_b6 efficientnet_b7 efficientnet_v2_s efficientnet_v2_m efficientnet_v2_l",
+    Cut("features", "classifier", relu=True): "densenet121 densenet161 densenet169 densenet201",
+    Cut("features", "classifier.2", head=("classifier.0",)): "convnext_tiny convnext_small "
+    "convnext_base convnext_large",
+    Cut("features", "classifier.3", head=("classifier.0", "classifier.1")): "mobilenet_v3_small "
+    "mobilenet_v3_large",
+    Cut("layers", "classifier.1"): "mnasnet0_5 mnasnet0_75 mnasnet1_0 mnasnet1_3",
+    Cut(
+        "conv5", "fc"
+    ): "shufflenet_v2_x0_5 shufflenet_v2_x1_0 shufflenet_v2_x1_5 shufflenet_v2_x2_0",
+    Cut("trunk_output", "fc"): "regnet_x_400mf regnet_x_800mf regnet_x_1_6gf regnet_x_3_2gf "
+    "regnet_x_8gf regnet_x_16gf regnet_x_32gf regnet_y_400mf regnet_y_800mf regnet_y_1_6gf "
+    "regnet_y_3_2gf regnet_y_8gf regnet_y_16gf regnet_y_32gf regnet_y_128gf",
+    Cut("inception5b", "fc"): "googlenet",
+    Cut("Mixed_7c", "fc"): "inception_v3",
+}
+CUTS = {name: cut for cut, names in FAMILIES.items() for name in names.split()}
+
+# Networks that see an image as a fixed grid of tokens or windows: a map of another size is no answer
+# of theirs.
+NOT_DENSE = frozenset(
+    ["vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32", "vit_h_14", "swin_t", "swin_s", "swin_b", "swin_v2_t", "swin_v2_s", "swin_v2_b", "maxvit_t"]
+)
+
+INCEPTIONS = ("googlenet", "inception_v3")
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # keys of their training heads
+
+
+class _Enough(Exception):
+    """Stops a forward pass once every layer that was asked for is there."""
+
+
+class Cutting(nn.Module):
+    """A torchvision model that hands out the outputs of the modules that are asked for."""
+
+    def __init__(self, model: nn.Module, cut: Cut):
+        super().__init__()
+        self.model = model
+        self.cut = cut
+
+    @property
+    def names(self) -> list[str]:
+        """Every module path that may be asked for; whether its output is a map shows when probed."""
+        return [path for path, _ in self.model.named_modules() if path]
+
+    def source(self, name: str) -> str:
+        """The module whose map a layer is read from: its own, or the cut for a layer with a head."""
+        return self.cut.path if name == self.cut.layer else name
+
+    def forward(self, x: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+        """Maps (B, C, a, b) of the layers ``names``, for preprocessed images ``x`` (B, 3, H, W)."""
+        outputs: dict[str, Tensor] = {}
+        sources = {self.source(name) for name in names}
+
+        def keep(path: str) -> Any:
+            def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
+                # A copy where a later operation might work in place on it.
+                outputs[path] = output if len(sources) == 1 else output.clone()
+                if len(outputs) == len(sources):
+                    raise _Enough
+
+            return hook
+
+        hooks = [
+            self.model.get_submodule(path).register_forward_hook(keep(path)) for path in sources
+        ]
+        try:
+            self.model(x)
+        except _Enough:
+            pass
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return {name: self._finished(name, outputs[self.source(name)]) for name in names}
+
+    def runs(self, path: str, side: int) -> int:
+        """How often a module runs in one pass, counted on the meta device."""
+        count = 0
+
+        def hook(module: nn.Module, inputs: object, output: object) -> None:
+            nonlocal count
+            count += 1
+
+        handle = self.model.get_submodule(path).register_forward_hook(hook)
+        try:
+            with torch.inference_mode():
+                self.model(torch.empty(1, 3, side, side, device="meta"))
+        finally:
+            handle.remove()
+        return count
+
+    def _finished(self, name: str, output: Tensor) -> Tensor:
+        return torch.relu(output) if self.cut.relu and name == self.cut.layer else output
+
+    def head(self, name: str, vectors: Tensor) -> Tensor:
+        """Apply a layer's head to averages: (B, C) -> (B, D). Without a head the same vectors."""
+        if name != self.cut.layer or not self.cut.head:
+            return vectors
+        for path in self.cut.head:
+            module = self.model.get_submodule(path)
+            # ConvNeXt's is a LayerNorm over channels of a (B, C, 1, 1) map.
+            is_linear = isinstance(module, nn.Linear)
+            x = vectors if is_linear else vectors[:, :, None, None]
+            vectors = module(x).flatten(1)
+        return vectors
+
+    def convert(self, state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
+        """A state with torchvision's keys, for ``load_state_dict``."""
+        return {f"model.{key}": value for key, value in state.items()}
+
+    def keep_up_to(self, names: Sequence[str]) -> None:
+        """Nothing to drop: a forward pass stops at the last layer anyway."""
+
+
+def build(name: str, *, classes: int, auxiliary: bool, transform_input: bool) -> Cutting:
+    """The model of ``name``, cut by its family's row, on the meta device (loading fills it).
+
+    ``auxiliary`` keeps the training heads of GoogLeNet and Inception, which a state may hold.
+    ``transform_input`` is for these two with torchvision's own weights, which were trained on inputs
+    in -1 ... 1: torchvision's forward then converts once, so nothing else may.
+    """
+    from torchvision import models
+
+    options: dict[str, Any] = {"num_classes": classes}
+    if name in INCEPTIONS:
+        options |= {"transform_input": transform_input, "aux_logits": auxiliary}
+        options |= {"init_weights": False}
+    # RegNet's builder computes its widths with tensors, which needs a device with numbers.
+    with torch.device("cpu" if name.startswith("regnet") else "meta"):
+        model = models.get_model(name, weights=None, **options)
+    return Cutting(model.to("meta"), CUTS[name])

@@ -1,0 +1,239 @@
+"""``load_network``: from a name and weights to a network that can be applied."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from deepfeat.errors import NetworkError, WeightsError, some
+from deepfeat.networks import alexnet, from_torchvision, vgg
+from deepfeat.networks.from_torchvision import AUXILIARY, INCEPTIONS, Cutting
+from deepfeat.networks.geometry import Field, Layer, fields_of, map_shape, smallest_side
+from deepfeat.networks.network import Body, Network, choose_device
+from deepfeat.networks.table import Row, row_of
+from deepfeat.networks.weights.load import Weights, check_layers, load_weights
+from deepfeat.networks.weights.named import known_weights, named_weights
+from deepfeat.tables import advice
+
+IMAGENET_CLASSES = 1000
+PROBE = 1024  # pixels: a side at which every network of the table has a map
+FULLY_CONNECTED = ("fc6", "fc7", "fc8")
+BUILDERS = {"vgg": vgg.build, "alexnet": alexnet.build}
+
+
+def load_network(
+    name: str = "vgg16",
+    *,
+    weights: str | None = None,
+    preprocessing: str | None = None,
+    layers: Sequence[str] | None = None,
+    pool_rounding: str | None = None,
+    device: str = "auto",
+    cache: str | Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Network:
+    """Load a network for dense application.
+
+    Parameters
+    ----------
+    name : str
+        One of ``list_networks()``.
+    weights : str, optional
+        A known name ("oxford", or one of torchvision's), a file (.safetensors, .pth, MatConvNet's .mat,
+        .caffemodel), or "random:SEED"; by default the network's documented weights.
+    preprocessing : str, optional
+        A name, or a TOML file; needed for weights from a file, otherwise it comes with them.
+    layers : sequence of str, optional
+        Layers to hand out; by default the penultimate one ("fc7" where there is one).
+    pool_rounding : {"floor", "ceil"}, optional
+        How pooled sizes are rounded; by default as the weights were trained.
+    device : str
+        "auto", "cpu" or "cuda:0".
+    cache : path, optional
+        Where downloaded weights lie; by default $DEEPFEAT_CACHE or ~/.cache/deepfeat.
+    progress : callable, optional
+        Called with (bytes done, bytes in all) during a download.
+
+    Raises
+    ------
+    NetworkError
+        For an unknown network or layer, or one that cannot be applied densely.
+    WeightsError, WeightsUnavailable
+        For weights that do not fit or are damaged, or that cannot be had.
+    """
+    row = row_of(name)
+    chosen = list(layers) if layers else [row.default_layer]
+    place = choose_device(device)
+    facts, state = load_weights(
+        name, weights, preprocessing=preprocessing, cache=cache, progress=progress
+    )
+    check_layers(facts, chosen, FULLY_CONNECTED)
+    pooling = _pooling(name, row, facts, pool_rounding)
+    classes = _classes(row, state)
+    has_auxiliary = state is not None and any(key.startswith(AUXILIARY) for key in state)
+    own = name in INCEPTIONS and _is_torchvisions_own(name, facts)
+    body = _build(name, row, pooling, classes, auxiliary=has_auxiliary, transform_input=own)
+    described = describe_layers(name, body, chosen)
+    if state is None:
+        facts = _fill_with_random_numbers(body, facts)
+    else:
+        _fill(body, state, facts, name)
+    body.keep_up_to(chosen)
+    body.eval().requires_grad_(False).to(place)
+    return Network(name, "dense", described, facts, pooling, body, place)
+
+
+def skeleton(name: str) -> tuple[Row, Body]:
+    """The network without numbers, on the meta device: enough to describe its layers."""
+    row = row_of(name)
+    pooling = "floor" if row.rounds_pooled_sizes else "as-built"
+    body = _build(name, row, pooling, IMAGENET_CLASSES, auxiliary=False, transform_input=False)
+    return row, body
+
+
+def describe_layers(name: str, body: Body, layers: Sequence[str]) -> dict[str, Layer]:
+    """Geometry of some layers of a network that lies on the meta device.
+
+    Raises
+    ------
+    NetworkError
+        For a layer that does not exist, has no map, or runs more than once in a pass.
+    """
+    fields = _fields(body)
+    return {layer: _describe(name, body, layer, fields) for layer in layers}
+
+
+def _build(
+    name: str, row: Row, pooling: str, classes: int, *, auxiliary: bool, transform_input: bool
+) -> Body:
+    if row.family in BUILDERS:
+        with torch.device("meta"):
+            return BUILDERS[row.family](name, classes=classes, ceil=pooling == "ceil").eval()
+    return from_torchvision.build(
+        name, classes=classes, auxiliary=auxiliary, transform_input=transform_input
+    ).eval()
+
+
+def _pooling(name: str, row: Row, facts: Weights, asked: str | None) -> str:
+    if row.rounds_pooled_sizes:
+        return asked or facts.pooling
+    if asked is not None:
+        raise NetworkError(
+            f"pooled sizes of '{name}' are rounded as its architecture says",
+            advice="Leave --pool-rounding out; it is for VGG and AlexNet.",
+        )
+    return "as-built"
+
+
+def _is_torchvisions_own(name: str, facts: Weights) -> bool:
+    """Whether the file is one that torchvision publishes, under whatever name it was given."""
+    prefixes = [named_weights(name, known).download.sha256_prefix for known in known_weights(name)]
+    return not facts.untrained and any(facts.sha256.startswith(prefix) for prefix in prefixes)
+
+
+def _classes(row: Row, state: Mapping[str, Tensor] | None) -> int:
+    """The number of classes the weights were trained for; the classifier's first dimension."""
+    for key in (f"{row.classifier}.weight", "fc8.weight"):
+        if state is not None and key in state:
+            return int(state[key].shape[0])
+    return IMAGENET_CLASSES
+
+
+def _fields(body: Body) -> dict[str, Field]:
+    if isinstance(body, Cutting):
+        return fields_of(body.model)
+    return fields_of(nn.Sequential(OrderedDict(body.named_children())))
+
+
+def _describe(name: str, body: Body, layer: str, fields: Mapping[str, Field]) -> Layer:
+    known = [*body.names, body.cut.layer] if isinstance(body, Cutting) else body.names
+    if layer not in known:
+        raise NetworkError(
+            f"'{name}' has no layer '{layer}'",
+            advice=advice(known, layer, f"deepfeat networks {name}"),
+        )
+
+    def forward(x: Tensor) -> Tensor:
+        return body(x, [layer])[layer]  # type: ignore[no-any-return]
+
+    source = body.source(layer) if isinstance(body, Cutting) else layer
+    shape = map_shape(forward, PROBE)
+    if shape is None or len(shape) != 4 or source not in fields:
+        raise NetworkError(
+            f"layer '{layer}' of '{name}' gives no map",
+            expected="an output of shape (images, channels, rows, columns)",
+            found="none that grows with the image" if shape is None else f"shape {shape}",
+            advice=f"'deepfeat networks {name}' lists layers that can be used.",
+        )
+    if isinstance(body, Cutting) and body.runs(source, PROBE) != 1:
+        raise NetworkError(
+            f"layer '{layer}' of '{name}' runs more than once in a pass",
+            advice="Name the block around it, whose output is one map.",
+        )
+    field = fields[source]
+    channels = body.head(layer, torch.empty(1, shape[1], device="meta")).shape[1]
+    receptive_field = None if field.whole else field.hi - field.lo + 1
+    offset = (field.lo + field.hi + 1) / 2
+    side = smallest_side(forward, PROBE)
+    return Layer(layer, channels, field.jump, offset, receptive_field, side)
+
+
+def _fill(body: Body, state: Mapping[str, Tensor], facts: Weights, name: str) -> None:
+    """Load every tensor, strictly; what does not fit is named."""
+    converted = body.convert(state, facts.layout)
+    expected = {key: tuple(value.shape) for key, value in body.state_dict().items()}
+    missing = [key for key in expected if key not in converted and not _may_miss(key)]
+    unknown = [key for key in converted if key not in expected]
+    other = [
+        f"{key} {tuple(value.shape)} instead of {expected[key]}"
+        for key, value in converted.items()
+        if key in expected and tuple(value.shape) != expected[key]
+    ]
+    if missing or unknown or other:
+        found = [("missing", missing), ("unknown", unknown), ("of another shape", other)]
+        raise WeightsError(
+            f"weights '{facts.name}' do not fit network '{name}'",
+            expected=f"{len(expected)} tensors",
+            found="; ".join(f"{what}: {some(keys, 3)}" for what, keys in found if keys),
+            advice="Give the network that these weights were trained for.",
+        )
+    body.to_empty(device="cpu")
+    with torch.no_grad():
+        for key, target in body.state_dict().items():
+            target.copy_(converted[key]) if key in converted else target.zero_()
+
+
+def _may_miss(key: str) -> bool:
+    """A counter of training steps that evaluation never reads."""
+    return key.endswith("num_batches_tracked")
+
+
+def _fill_with_random_numbers(body: Body, facts: Weights) -> Weights:
+    """He-normal weights, small biases and batch statistics near 0 and 1, from the seed in the name.
+
+    [He et al. 2015, equation 10]: standard deviation sqrt(2 / fan-in). The sha256 is that of all
+    names and bytes in order.
+    """
+    generator = torch.Generator().manual_seed(int(facts.name.partition(":")[2]))
+    body.to_empty(device="cpu")
+    digest = hashlib.sha256()
+    for key, target in body.state_dict().items():
+        if not target.is_floating_point():
+            target.zero_()
+        elif target.ndim > 1:
+            fan_in = target[0].numel()
+            target.normal_(0.0, math.sqrt(2.0 / fan_in), generator=generator)
+        else:
+            spread_around_one = key.endswith(("running_var", "weight"))
+            target.uniform_(-0.1, 0.1, generator=generator)
+            target.add_(1.0 if spread_around_one else 0.0)
+        digest.update(key.encode())
+        digest.update(target.contiguous().numpy().data)
+    return replace(facts, sha256=digest.hexdigest())

@@ -1,0 +1,152 @@
+"""The files behind an open store, checked one by one: a sealed file, or the shards of a manifest.
+
+``parts_of`` knows the two forms; ``read.py`` does not need to.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepfeat.errors import DataMissing, StoreDamaged
+from deepfeat.store.blocks import Walked
+from deepfeat.store.identity import STORE_DTYPES, Identity
+from deepfeat.store.layout import ITEM_TABLES, descriptor_path
+from deepfeat.store.manifest import MANIFEST, load_manifest
+from deepfeat.store.seal import environments
+from deepfeat.store.start import check_entry, frozen_plan, is_planned, load_identity
+from deepfeat.store.values import Contents, load
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Checked files in row order, and what they say together."""
+
+    path: Path
+    form: str
+    files: tuple[Walked, ...]
+    identity: Identity
+    provenance: dict[str, Any]
+    items: dict[str, NDArray[Any]]
+    dimensions: dict[str, int]
+    complete: bool
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the stored descriptors."""
+        return np.dtype(STORE_DTYPES[self.identity.sampling.store_dtype])
+
+
+def parts_of(path: Path) -> Parts:
+    """Check a store of either form; no pass over its descriptors.
+
+    Where ``<name>.h5`` is not there yet but ``<name>.h5.work`` is, that directory is read: the
+    committed rows of a run that has not ended.
+
+    Raises
+    ------
+    DataMissing
+        Neither is there.
+    StoreDamaged
+        It is no store, or damaged.
+    """
+    work = path.with_name(path.name + ".work")
+    if not os.path.lexists(path):
+        if not work.is_dir():
+            raise DataMissing(f"there is no store '{path}'", advice="Check the path.")
+        path = work
+    if not path.is_dir():
+        return _sealed(path)
+    if not (path / MANIFEST).exists():
+        raise StoreDamaged(
+            f"'{path}' is not a store: it has no {MANIFEST}",
+            expected="a sealed .h5 file or a directory of shards",
+        )
+    try:
+        return _directory(path)
+    except StoreDamaged:
+        # A writer may have sealed or replaced it under our eyes: look once more before blaming.
+        sealed = path.with_name(path.name.removesuffix(".work"))
+        return _sealed(sealed) if sealed != path and sealed.is_file() else _directory(path)
+
+
+def _sealed(path: Path) -> Parts:
+    contents = load(path, "sealed")
+    return Parts(
+        path,
+        "sealed",
+        (contents.walked,),
+        contents.identity,
+        {name: contents.provenance[name] for name in sorted(contents.provenance)},
+        contents.items,
+        {layer: _dimension(contents, layer) for layer in contents.identity.network.layers},
+        True,
+    )
+
+
+def _directory(path: Path) -> Parts:
+    manifest = load_manifest(path)
+    identity = load_identity(path, manifest)
+    plan, frozen = frozen_plan(path, manifest)
+    dimensions: dict[str, int] = frozen.provenance["dimensions"]
+    shards = []
+    for number, entry in sorted(manifest.entries.items()):
+        check_entry(path, entry)
+        contents = load(path / entry.name, "shard")
+        check_shard(contents, number, identity, dimensions)
+        if not is_planned(contents, plan, number):
+            raise StoreDamaged(f"'{path / entry.name}' holds other images than the plan")
+        shards.append(contents)
+    files = tuple(contents.walked for contents in shards)
+    provenance = {
+        "identity": frozen.provenance["identity"],
+        "environments": environments(files),
+        "facts": frozen.provenance["facts"],
+        "plan": {
+            "batch_size": plan.batch_size,
+            "shard_images": plan.shard_images,
+            "blake3": manifest.plan,
+        },
+    }
+    items = {
+        name: np.concatenate([_empty(frozen, name), *(shard.items[name] for shard in shards)])
+        for name in ITEM_TABLES["shard"]
+    }
+    is_whole = len(shards) == plan.shards and not path.name.endswith(".h5.work")
+    return Parts(path, "shards", files, identity, provenance, items, dimensions, is_whole)
+
+
+def _empty(frozen: Contents, name: str) -> NDArray[Any]:
+    """A column without rows, so that a store without committed shards has columns too."""
+    kind, tail = ITEM_TABLES["shard"][name]
+    return np.empty((0, *tail), frozen.items["key"].dtype if kind == "S" else kind)
+
+
+def check_shard(
+    contents: Contents, number: int, identity: Identity, dimensions: Mapping[str, int]
+) -> None:
+    """The shard belongs to this store and to this place of it. Raises ``StoreDamaged``."""
+    path, walked = contents.walked.path, contents.walked
+    if walked.attributes["shard"] != number:
+        found = str(walked.attributes["shard"])
+        raise StoreDamaged(f"'{path}' is another shard", expected=str(number), found=found)
+    if contents.identity.sha256 != identity.sha256:
+        raise StoreDamaged(
+            f"'{path}' belongs to another store: its identity differs",
+            expected=identity.sha256,
+            found=contents.identity.sha256,
+        )
+    for layer, dimension in dimensions.items():
+        if (width := _dimension(contents, layer)) != dimension:
+            raise StoreDamaged(f"'{path}': layer '{layer}' has {width} channels, not {dimension}")
+
+
+def _dimension(contents: Contents, layer: str) -> int:
+    name = descriptor_path(layer, contents.identity.columns[0])
+    return contents.walked.blocks[name].shape[1]

@@ -1,0 +1,80 @@
+"""What a run leaves beside its store for people: failures.csv and runs.jsonl; both derived.
+
+``runs.jsonl`` is the only file with clocks, hosts and commands in it, and no part of the store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepfeat import files
+from deepfeat.status import CASES, Status
+
+COLUMNS = ("key", "status", "name", "detail", "size", "advice")
+
+
+@dataclass(frozen=True)
+class Hole:
+    """An image without descriptors: printable key, status, bytes, the decoder's words."""
+
+    key: str
+    status: int
+    size: int
+    detail: str = ""
+
+
+def report_path(store: Path, form: str, name: str) -> Path:
+    """Inside a directory of shards; beside a sealed file."""
+    return store.with_name(f"{store.name}.{name}") if form == "sealed" else store / name
+
+
+def write_failures(path: Path, holes: Iterable[Hole]) -> None:
+    """Replace failures.csv; a detail that only an earlier run knew is taken over."""
+    known = _details(path)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for hole in holes:
+        case = CASES[Status(hole.status)]
+        detail = hole.detail or known.get((hole.key, str(hole.status)), "")
+        writer.writerow([hole.key, hole.status, case.name, detail, hole.size, case.advice])
+    files.replace(path, [text.getvalue().encode("utf-8", "backslashreplace")])
+
+
+def _details(path: Path) -> Mapping[tuple[str, str], str]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {(row["key"], row["status"]): row["detail"] for row in csv.DictReader(file)}
+    except (OSError, ValueError, KeyError, csv.Error):
+        return {}  # derived: damaged or deleted is as good as none
+
+
+def add_run(
+    path: Path, started: float, command: Sequence[str], facts: Mapping[str, object]
+) -> None:
+    """Add a line to runs.jsonl: when, where, by which command, with which end."""
+    line = {
+        "started": _clock(started),
+        "ended": _clock(time.time()),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "command": list(command),
+        **facts,
+    }
+    before = b""
+    with contextlib.suppress(FileNotFoundError):
+        before = path.read_bytes()
+    files.replace(path, [before, json.dumps(line).encode() + b"\n"])
+
+
+def _clock(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

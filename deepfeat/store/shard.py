@@ -1,0 +1,272 @@
+"""A file of a store, laid out in memory and written by ourselves: HDF5 never touches the disk.
+
+After a failed write HDF5 may crash the process at close or exit, so h5py writes into a file-like
+object that keeps the few kilobytes of metadata; every dataset is only given its place. The bytes
+are then put on the disk in file order: header, metadata, arrays; fsync, read back, rename.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import blake3
+import h5py
+import numpy as np
+from h5py import h5d, h5p, h5s, h5t
+from numpy.typing import NDArray
+
+from deepfeat import files
+from deepfeat.errors import StoreError
+from deepfeat.store.blocks import digest_of
+from deepfeat.store.layout import HEADER_BYTES, Header
+from deepfeat.store.strict import walk
+
+PAGE = 4096
+ALIGNMENT = 64  # bytes; so that memory maps of any of our types are aligned
+Attributes = Mapping[str, int | str]
+Pieces = Iterable[bytes | memoryview]
+
+
+class Sparse(io.RawIOBase):
+    """A file in memory that keeps only the pages written to; the rest reads as zeros."""
+
+    def __init__(self) -> None:
+        self.pages: dict[int, bytearray] = {}
+        self.written: list[tuple[int, int]] = []
+        self.at = 0
+        self.size = 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self.at = (0, self.at, self.size)[whence] + offset
+        return self.at
+
+    def tell(self) -> int:
+        return self.at
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def truncate(self, size: int | None = None) -> int:
+        self.size = self.at if size is None else size
+        return self.size
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data).cast("B")
+        self.written.append((self.at, self.at + len(rest)))
+        while len(rest):
+            page, start = divmod(self.at, PAGE)
+            part = rest[: PAGE - start]
+            self.pages.setdefault(page, bytearray(PAGE))[start : start + len(part)] = part
+            self.at += len(part)
+            rest = rest[len(part) :]
+        self.size = max(self.size, self.at)
+        return len(memoryview(data).cast("B"))
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        view[:] = self.between(self.at, self.at + len(view))
+        self.at += len(view)
+        return len(view)
+
+    def between(self, start: int, stop: int) -> bytes:
+        """Bytes ``start`` to ``stop``; zeros where nothing was written."""
+        out = bytearray(stop - start)
+        for page in range(start // PAGE, -(-stop // PAGE)):
+            if page in self.pages:
+                low, high = max(start, page * PAGE), min(stop, (page + 1) * PAGE)
+                out[low - start : high - start] = self.pages[page][low - page * PAGE :][
+                    : high - low
+                ]
+        return bytes(out)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """HDF5's metadata and the place (start, stop) of each dataset, behind the user block."""
+
+    metadata: Sparse
+    places: dict[str, tuple[int, int]]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole file, user block included."""
+        return HEADER_BYTES + self.metadata.size
+
+    def pieces(self, contents: Callable[[str], Pieces]) -> Iterator[bytes | memoryview]:
+        """The bytes behind the user block in file order; ``contents`` gives those of a dataset."""
+        at = 0
+        for path, (start, stop) in sorted(self.places.items(), key=lambda place: place[1]):
+            yield self.metadata.between(at, start)
+            at = start
+            for piece in contents(path):
+                at += memoryview(piece).nbytes
+                yield piece
+            assert at == stop, f"{path}: {at} bytes given up to {stop}"
+        yield self.metadata.between(at, self.metadata.size)
+
+
+def lay_out(
+    attributes: Attributes, datasets: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
+) -> Layout:
+    """Let HDF5 decide where everything goes, without giving it any data.
+
+    The same arguments give the same bytes: no times are tracked, and every group is made by name,
+    because groups made implicitly carry time stamps.
+
+    Parameters
+    ----------
+    datasets
+        Path to shape and dtype; none is empty.
+    """
+    sparse = Sparse()
+    creation = h5p.create(h5p.DATASET_CREATE)
+    creation.set_alloc_time(h5d.ALLOC_TIME_EARLY)
+    creation.set_fill_time(h5d.FILL_TIME_NEVER)
+    creation.set_obj_track_times(False)
+    places = {}
+    with h5py.File(
+        sparse,
+        "w",
+        libver=("v108", "v108"),
+        locking=False,
+        alignment_threshold=ALIGNMENT,
+        alignment_interval=ALIGNMENT,
+    ) as file:
+        for name, value in attributes.items():
+            fixed = np.bytes_(value.encode()) if isinstance(value, str) else np.int64(value)
+            file.attrs[name] = fixed
+        for path, (shape, dtype) in datasets.items():
+            *groups, _ = path.split("/")
+            for depth in range(1, len(groups) + 1):
+                group = "/".join(groups[:depth])
+                if group not in file:
+                    file.create_group(group, track_times=False)
+            space = h5s.create_simple(shape) if shape else h5s.create(h5s.SCALAR)
+            kind = h5t.py_create(dtype)
+            if path == "provenance":
+                kind.set_cset(h5t.CSET_UTF8)
+            dataset = h5d.create(file.id, path.encode(), kind, space, dcpl=creation)
+            start = dataset.get_offset()
+            places[path] = (start, start + int(np.prod(shape, dtype=object)) * dtype.itemsize)
+    end = 0
+    for start, stop in sorted(places.values()):
+        assert end <= start < stop <= sparse.size, "HDF5 placed datasets over one another"
+        end = stop
+    for start, stop in sparse.written:
+        assert not any(start < b and a < stop for a, b in places.values()), "HDF5 wrote data"
+    return Layout(sparse, places)
+
+
+def put(
+    path: Path,
+    form: str,
+    pieces: Callable[[], Pieces],
+    *,
+    with_read_back: bool = True,
+) -> Header:
+    """Write a file of a store under its name, durably; ``pieces`` gives what follows the header.
+
+    After an I/O error the temporary file is abandoned and all is written anew, once: a second
+    fsync of the same file may report success for pages that the kernel has dropped.
+
+    Raises
+    ------
+    StoreError
+        The disk is full, or failed twice. What was committed before is untouched.
+    """
+    for attempt in (1, 2):
+        try:
+            return _put_once(path, form, pieces, with_read_back)
+        except OSError as error:
+            if error.errno != errno.EIO or attempt == 2:
+                raise failed(path, error) from error
+    raise AssertionError("unreachable")
+
+
+def failed(path: Path, error: OSError) -> StoreError:
+    """The ``StoreError`` (exit status 74) for an ``OSError`` while ``path`` was written."""
+    return StoreError(
+        f"'{path}' could not be written: {error.strerror or error}",
+        advice="What was reported as done is safe. Make room or check the disk, then run the same "
+        "command again: it continues.",
+    )
+
+
+@contextlib.contextmanager
+def as_store_error(path: Path) -> Iterator[None]:
+    """An ``OSError`` while writing becomes a ``StoreError`` that says what is safe."""
+    try:
+        yield
+    except OSError as error:
+        raise failed(path, error) from error
+
+
+def _put_once(path: Path, form: str, pieces: Callable[[], Pieces], with_read_back: bool) -> Header:
+    digest = blake3.blake3()
+    length = 0
+    headers: list[Header] = []
+
+    def counted() -> Iterator[bytes | memoryview]:
+        nonlocal length
+        yield bytes(HEADER_BYTES)
+        for piece in pieces():
+            digest.update(piece)
+            length += memoryview(piece).nbytes
+            yield piece
+
+    def head() -> bytes:
+        headers.append(Header(form, length, digest.hexdigest()))
+        return headers[0].to_bytes()
+
+    aside = files.write_aside(path, counted(), head)
+    try:
+        if with_read_back:
+            read_back(aside, headers[0])
+    except BaseException:
+        files.remove(aside)
+        raise
+    files.publish(aside, path)
+    return headers[0]
+
+
+def read_back(path: Path, header: Header) -> None:
+    """Compare the disk, not the page cache, with what was written. Raises ``OSError`` (EIO)."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        written = os.pread(descriptor, HEADER_BYTES, 0)
+    finally:
+        os.close(descriptor)
+    if written != header.to_bytes() or digest_of(path) != header.blake3:
+        raise OSError(errno.EIO, "the disk returned other bytes than were written")
+    walk(path)
+
+
+def bytes_of(array: NDArray[Any]) -> memoryview:
+    """The array's bytes in C order, without a copy where it is contiguous."""
+    flat: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return memoryview(flat)
+
+
+def pieces_of(
+    attributes: Attributes, arrays: Mapping[str, NDArray[Any]]
+) -> Callable[[], Iterator[bytes | memoryview]]:
+    """What follows the header of a file that holds ``arrays``, path to array."""
+    layout = lay_out(
+        attributes, {path: (array.shape, array.dtype) for path, array in arrays.items()}
+    )
+    return lambda: layout.pieces(lambda path: [bytes_of(arrays[path])])

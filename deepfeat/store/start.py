@@ -1,0 +1,282 @@
+"""How a run begins: a new folder with a frozen plan, or the folder of an earlier run, taken up.
+
+Nothing that exists and is not a store is ever overwritten or emptied, no link is followed to a
+target, and nothing is created before the arguments and the free space have been checked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepfeat import files
+from deepfeat.errors import CannotCreate, DataMissing, NotEnoughSpace, StoreDamaged, StoreMismatch
+from deepfeat.store.blocks import digest_of, read_header
+from deepfeat.store.identity import STORE_DTYPES, Identity, differences, unequal
+from deepfeat.store.layout import HEADER_BYTES, key_array
+from deepfeat.store.manifest import (
+    MANIFEST,
+    SHARD,
+    Entry,
+    Manifest,
+    entry_for,
+    load_manifest,
+    shard_name,
+)
+from deepfeat.store.plan import PLAN, Plan, load_plan, plan_arrays, plan_pieces
+from deepfeat.store.shard import put
+from deepfeat.store.values import Contents, load
+
+IDENTITY = "identity.json"
+OURS = re.compile(
+    r"plan\.h5|identity\.json|manifest\.jsonl|failures\.csv|runs\.jsonl|\.lock|\.tmp-.*"
+)
+ITEM_BYTES = 128  # beside the key: the columns of /items and /rows of an image, with room to spare
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a run was started with, as far as the store keeps it."""
+
+    identity: Identity
+    environment: Mapping[str, str | int]
+    facts: Mapping[str, object]
+    dimensions: Mapping[str, int]
+    plan: Plan | None  # as it would be frozen now; None if the source was not listed
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A plan that stands on the disk, and what was committed to it so far."""
+
+    plan: Plan
+    manifest: Manifest
+    dimensions: Mapping[str, int]
+    environment: Mapping[str, object]
+    facts: Mapping[str, object]
+    resumed: bool
+
+
+def check_target(path: Path, folder: Path) -> None:
+    """Refuse what is not ours. Raises ``CannotCreate``."""
+    for place in {path, folder}:
+        if place.is_symlink():
+            raise CannotCreate(
+                f"'{place}' is a symbolic link", advice="Name the place itself, or remove the link."
+            )
+    if not path.parent.is_dir():
+        raise CannotCreate(f"the folder '{path.parent}' does not exist", advice="Make it first.")
+    if folder.exists() and not folder.is_dir():
+        raise CannotCreate(f"'{folder}' exists and is no folder", advice="Choose another name.")
+    if folder.is_dir() and not (folder / MANIFEST).exists():
+        foreign = [p.name for p in folder.iterdir() if not _is_ours(p.name)]
+        if foreign:
+            raise CannotCreate(
+                f"'{folder}' exists and is not a store",
+                found=f"'{min(foreign)}' in it",
+                advice="Choose another name; nothing in it was touched.",
+            )
+
+
+def _is_ours(name: str) -> bool:
+    return bool(OURS.fullmatch(name) or SHARD.fullmatch(name))
+
+
+def check_space(folder: Path, form: str, given: Given) -> None:
+    """Rows, twice if they will be sealed, and 2 %. Raises ``NotEnoughSpace``."""
+    if given.plan is None:
+        return
+    identity = given.identity
+    width = 2 if STORE_DTYPES[identity.sampling.store_dtype] == "<f2" else 4
+    row = sum(given.dimensions.values()) * len(identity.columns) * width
+    names = sum(len(one.key) for one in given.plan.listed)
+    rows = len(given.plan.listed) * (row + ITEM_BYTES) + names
+    needed = rows * (2 if form == "sealed" else 1) * 102 // 100
+    there = sum(path.stat().st_size for path in folder.glob("*.h5")) if folder.is_dir() else 0
+    free = files.free_bytes(folder)
+    if free < needed - there:
+        raise NotEnoughSpace(
+            f"the store would not fit on the disk of '{folder.parent}'",
+            expected=f"{needed - there} bytes free",
+            found=f"{free} bytes",
+            advice="Make room, choose fewer scales, --store-dtype float16 or --form shards.",
+        )
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder, durably. Raises ``CannotCreate``."""
+    try:
+        folder.mkdir()
+        files.fsync_folder(folder.parent)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise CannotCreate(f"'{folder}' cannot be made: {error.strerror}") from error
+
+
+def begin(folder: Path, given: Given, *, accept_environment: bool, with_read_back: bool) -> Begun:
+    """Freeze a plan in an empty folder, or take up the one that is there. Under the lock.
+
+    Raises
+    ------
+    StoreMismatch
+        The folder's identity or environment is another; the message lists each field.
+    StoreDamaged
+        A file of the folder is not what the manifest says.
+    """
+    files.remove_temporaries(folder)
+    if (folder / MANIFEST).exists():
+        return _resume(folder, given, accept_environment=accept_environment)
+    if shards := sorted(path.name for path in folder.iterdir() if SHARD.fullmatch(path.name)):
+        raise StoreDamaged(
+            f"'{folder}' holds shards such as '{shards[0]}' but no {MANIFEST}",
+            advice="The manifest was lost; the shards may still be whole: keep them.",
+        )
+    plan = given.plan
+    if plan is None:
+        raise DataMissing(
+            f"'{folder}' holds no plan to continue", advice="List the source: without --no-scan."
+        )
+    arrays = plan_arrays(plan, given.identity, given.environment, given.facts, given.dimensions)
+    files.replace(folder / IDENTITY, [given.identity.canonical()])
+    header = put(
+        folder / PLAN,
+        "plan",
+        lambda: plan_pieces(plan, given.identity, arrays),
+        with_read_back=with_read_back,
+    )
+    manifest = Manifest(given.identity.sha256, header.blake3)
+    manifest.save(folder)
+    return Begun(plan, manifest, given.dimensions, given.environment, given.facts, resumed=False)
+
+
+def _resume(folder: Path, given: Given, *, accept_environment: bool) -> Begun:
+    manifest = load_manifest(folder)
+    stored = load_identity(folder, manifest)
+    check_identity(folder, stored, given.identity)
+    plan, contents = frozen_plan(folder, manifest)
+    environment = contents.provenance["environment"]
+    differing = unequal(environment, dict(given.environment))
+    if differing and not accept_environment:
+        raise StoreMismatch(
+            f"'{folder}' was begun in another environment",
+            found=table_of(differing),
+            advice="Continue there, or give --accept-environment: each shard records its own.",
+        )
+    dimensions = contents.provenance["dimensions"]
+    if differing := unequal(dimensions, dict(given.dimensions)):
+        raise StoreMismatch(f"'{folder}' has other dimensions", found=table_of(differing))
+    for entry in manifest.entries.values():
+        check_entry(folder, entry)
+    accepted = [environment, dict(given.environment)] if accept_environment else [environment]
+    manifest = _adopt(folder, manifest, plan, accepted)
+    return Begun(
+        plan, manifest, dimensions, environment, contents.provenance["facts"], resumed=True
+    )
+
+
+def check_identity(path: Path, stored: Identity, given: Identity) -> None:
+    """Raises ``StoreMismatch`` naming every field with both values."""
+    if differing := differences(stored, given):
+        raise StoreMismatch(
+            f"'{path}' was made with other arguments",
+            found=table_of(differing),
+            advice="Give the same arguments to continue it, or another name for a new store.",
+        )
+
+
+def table_of(differing: list[tuple[str, object, object]]) -> str:
+    """One line a field: its name, the value in the store, the value given."""
+    return "".join(f"\n    {name}: {a!r} in the store, {b!r} given" for name, a, b in differing)
+
+
+def load_identity(folder: Path, manifest: Manifest) -> Identity:
+    """Read identity.json. Raises ``StoreDamaged`` unless its sha256 is the manifest's."""
+    path = folder / IDENTITY
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise StoreDamaged(f"'{path}' cannot be read: {error.strerror}") from error
+    identity = Identity.from_json(text)
+    if identity.sha256 != manifest.identity or identity.canonical() != text:
+        raise StoreDamaged(f"'{path}' is not the identity that the manifest names")
+    return identity
+
+
+def frozen_plan(folder: Path, manifest: Manifest) -> tuple[Plan, Contents]:
+    """Read plan.h5. Raises ``StoreDamaged`` unless its blake3 is the manifest's."""
+    path = folder / PLAN
+    if not path.exists():
+        raise StoreDamaged(f"'{path}' is missing")
+    if read_header(path).blake3 != manifest.plan or digest_of(path) != manifest.plan:
+        raise StoreDamaged(f"'{path}' is not the plan that the manifest names")
+    plan, contents = load_plan(path)
+    if contents.identity.sha256 != manifest.identity:
+        raise StoreDamaged(f"'{path}' has another identity than the manifest")
+    if extra := [n for n in manifest.entries if n >= plan.shards]:
+        raise StoreDamaged(f"the manifest of '{folder}' names shard {extra[0]}, beyond the plan")
+    return plan, contents
+
+
+def check_entry(folder: Path, entry: Entry) -> None:
+    """The shard is there, of the stated size, with the stated checksum in its header."""
+    path = folder / entry.name
+    if not os.path.lexists(path):
+        raise StoreDamaged(
+            f"'{path}' is missing: the manifest names it", expected=f"{entry.rows} rows"
+        )
+    header = read_header(path)
+    if header.blake3 != entry.blake3 or HEADER_BYTES + header.length != entry.bytes:
+        raise StoreDamaged(f"'{path}' is not the shard that was committed: its header differs")
+
+
+def _adopt(
+    folder: Path, manifest: Manifest, plan: Plan, accepted: list[Mapping[str, object]]
+) -> Manifest:
+    """Commit shards that were finished but not reported; remove what does not fit."""
+    for path in sorted(folder.iterdir()):
+        if not SHARD.fullmatch(path.name) or path.name in {
+            entry.name for entry in manifest.entries.values()
+        }:
+            continue
+        try:
+            contents = load(path, "shard")
+            number = int(contents.walked.attributes["shard"])
+            is_ours = (
+                path.name == shard_name(number)
+                and 0 <= number < plan.shards
+                and digest_of(path) == contents.walked.header.blake3
+                and contents.identity.sha256 == manifest.identity
+                and contents.provenance["environment"] in accepted
+                and is_planned(contents, plan, number)
+            )
+        except StoreDamaged:
+            is_ours = False
+        if is_ours:
+            manifest = manifest.with_entry(entry_of(contents))
+            manifest.save(folder)
+        else:
+            files.remove(path)
+    return manifest
+
+
+def is_planned(contents: Contents, plan: Plan, number: int) -> bool:
+    """Whether the shard's keys are those of the plan, row by row."""
+    expected = [one.key for one in plan.shard(number)]
+    return contents.walked.blocks["items/key"].dtype == key_array(expected).dtype and (
+        contents.keys == expected
+    )
+
+
+def entry_of(contents: Contents) -> Entry:
+    """The manifest's line for a shard."""
+    header = contents.walked.header
+    return entry_for(
+        int(contents.walked.attributes["shard"]),
+        contents.items["status"],
+        (HEADER_BYTES + header.length, header.blake3),
+        contents.provenance["environment"],
+    )

@@ -1,0 +1,165 @@
+"""Is a store what was committed? Damage is an answer here, never an exception.
+
+Quick: headers, manifest, sizes, structure, small columns. Deep: every byte against the recorded
+blake3, and every row that claims to be ok is finite. The checksum is compared before HDF5 sees the
+file, so that a damaged structure is a finding and not a crash.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from deepfeat.errors import DataMissing, DeepfeatError, StoreDamaged
+from deepfeat.status import Status
+from deepfeat.store.blocks import digest_of, read_header
+from deepfeat.store.identity import Identity
+from deepfeat.store.manifest import MANIFEST, SHARD, Entry, load_manifest
+from deepfeat.store.parts import check_shard
+from deepfeat.store.plan import PLAN, Plan
+from deepfeat.store.start import (
+    IDENTITY,
+    check_entry,
+    entry_of,
+    frozen_plan,
+    is_planned,
+    load_identity,
+)
+from deepfeat.store.values import Contents, load
+
+Thing = TypeVar("Thing")
+ROWS_AT_ONCE = 1024
+
+
+def verify(path: str | os.PathLike[str], *, deep: bool = False) -> dict[str, Any]:
+    """Check a store of either form.
+
+    Returns
+    -------
+    dict
+        ``deepfeat.verify/1``: damaged [{file, what, rows}], orphans (shards that no manifest
+        names), ok, exit_status 0 or 65.
+
+    Raises
+    ------
+    DataMissing
+        There is nothing at ``path``, nor an unfinished run beside it.
+    """
+    place = Path(path)
+    work = place.with_name(place.name + ".work")
+    if not os.path.lexists(place):
+        if not work.is_dir():
+            raise DataMissing(f"there is no store '{place}'", advice="Check the path.")
+        place = work
+    found = Findings()
+    if place.is_dir():
+        _directory(place, deep, found)
+    else:
+        found.check(place, None, lambda: _file(place, "sealed", deep))
+    return {
+        "schema": "deepfeat.verify/1",
+        "store": str(place),
+        "deep": deep,
+        "files": len(found.files),
+        "bytes": sum(file.stat().st_size for file in found.files if file.is_file()),
+        "damaged": found.damaged,
+        "orphans": found.orphans,
+        "ok": not found.damaged,
+        "exit_status": StoreDamaged.exit_status if found.damaged else 0,
+    }
+
+
+@dataclass
+class Findings:
+    """What was looked at, and what was wrong with it."""
+
+    files: list[Path] = field(default_factory=list)
+    damaged: list[dict[str, object]] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+
+    def check(self, file: Path, rows: int | None, look: Callable[[], Thing]) -> Thing | None:
+        """Return what ``look`` returns; what it raises becomes a damage of ``file``."""
+        self.files.append(file)
+        try:
+            return look()
+        except (DeepfeatError, OSError) as error:
+            self.damaged.append({"file": file.name, "what": str(error), "rows": rows})
+            return None
+
+
+def _file(path: Path, form: str, deep: bool) -> Contents:
+    """Checksum first, then structure and small columns, then every number."""
+    if deep:
+        header = read_header(path)
+        if (digest := digest_of(path)) != header.blake3:
+            raise StoreDamaged(
+                f"the contents of '{path}' are damaged: their blake3 differs",
+                expected=header.blake3,
+                found=digest,
+            )
+    contents = load(path, form)
+    if deep and form != "plan":
+        _check_numbers(contents)
+    return contents
+
+
+def _check_numbers(contents: Contents) -> None:
+    """Rows that are ok are finite, holes are NaN throughout. Raises ``StoreDamaged``."""
+    is_ok = contents.items["status"] == Status.OK  # (m,)
+    for name in contents.walked.blocks:
+        if not name.startswith("descriptors/"):
+            continue
+        for start in range(0, len(is_ok), ROWS_AT_ONCE):
+            stop = min(start + ROWS_AT_ONCE, len(is_ok))
+            values = contents.walked.rows(name, start, stop)  # (k, C)
+            is_right = np.where(
+                is_ok[start:stop], np.isfinite(values).all(axis=1), np.isnan(values).all(axis=1)
+            )
+            if not is_right.all():
+                row = start + int(np.argmin(is_right))
+                raise StoreDamaged(
+                    f"'/{name}' row {row} of '{contents.walked.path}' contradicts its status",
+                    expected="numbers" if is_ok[row] else "NaN, for it is a hole",
+                )
+
+
+def _directory(folder: Path, deep: bool, found: Findings) -> None:
+    manifest = found.check(folder / MANIFEST, None, lambda: load_manifest(folder))
+    on_disk = [path for path in sorted(folder.iterdir()) if SHARD.fullmatch(path.name)]
+    if manifest is None:  # then the shards can only be held against their own headers
+        for path in on_disk:
+            found.check(path, None, partial(_file, path, "shard", deep))
+        return
+    identity = found.check(folder / IDENTITY, None, lambda: load_identity(folder, manifest))
+    planned = found.check(folder / PLAN, None, lambda: frozen_plan(folder, manifest))
+    for _, entry in sorted(manifest.entries.items()):
+        contents = found.check(
+            folder / entry.name, entry.rows, partial(_committed, folder, entry, deep)
+        )
+        if contents is not None and identity is not None and planned is not None:
+            found.files.pop()
+            belongs = partial(_belongs, contents, entry, identity, *planned)
+            found.check(folder / entry.name, entry.rows, belongs)
+    named = {entry.name for entry in manifest.entries.values()}
+    found.orphans += [path.name for path in on_disk if path.name not in named]
+
+
+def _committed(folder: Path, entry: Entry, deep: bool) -> Contents:
+    check_entry(folder, entry)
+    return _file(folder / entry.name, "shard", deep)
+
+
+def _belongs(
+    contents: Contents, entry: Entry, identity: Identity, plan: Plan, frozen: Contents
+) -> None:
+    check_shard(contents, entry.shard, identity, frozen.provenance["dimensions"])
+    if not is_planned(contents, plan, entry.shard):
+        raise StoreDamaged(f"'{contents.walked.path}' holds other images than the plan")
+    if entry_of(contents) != entry:
+        raise StoreDamaged(f"'{contents.walked.path}' differs from its line in the manifest")

@@ -1,0 +1,144 @@
+"""The door for writing: begin a store, take up an unfinished one, or find it finished.
+
+Everything that can be refused is refused here, before the first image is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from deepfeat import files
+from deepfeat.errors import CannotCreate, DeepfeatError, StoreDamaged
+from deepfeat.store.commit import StoreWriter, Work
+from deepfeat.store.identity import Identity
+from deepfeat.store.lock import acquire
+from deepfeat.store.plan import Changes, Listed, Plan, freeze, listed_of
+from deepfeat.store.rows import ShardRows
+from deepfeat.store.seal import remove_work
+from deepfeat.store.shard import as_store_error
+from deepfeat.store.start import (
+    Given,
+    begin,
+    check_identity,
+    check_space,
+    check_target,
+    make_folder,
+)
+from deepfeat.store.values import load
+
+__all__ = ["Changes", "Listed", "ShardRows", "StoreWriter", "open_writer"]
+FORMS = ("sealed", "shards")
+
+
+def open_writer(
+    path: str | os.PathLike[str],
+    *,
+    form: str,
+    identity: Identity,
+    environment: Mapping[str, str | int],
+    facts: Mapping[str, object],
+    listed: Sequence[Listed],
+    dimensions: Mapping[str, int],
+    shard_images: int = 256,
+    batch_size: int = 1,
+    accept_environment: bool = False,
+    lock: bool = True,
+    wait: bool = False,
+    read_back: bool = True,
+    scan: bool = True,
+    command: Sequence[str] = (),
+) -> StoreWriter:
+    """Begin a store, or take up the one at ``path``.
+
+    Parameters
+    ----------
+    form : "sealed" or "shards"
+        One file at the end, made in ``<path>.work``; or a directory of shards.
+    environment
+        Versions, device, threads ...: recorded a shard, and the same on resuming unless accepted.
+    facts
+        More provenance; those of the first start are kept.
+    listed
+        The images of the source as they are now. On resuming the frozen plan holds and
+        ``StoreWriter.changes`` counts what differs; with ``scan=False`` nothing is compared.
+    dimensions
+        Layer to C.
+    shard_images, batch_size
+        Frozen in the plan at the first start, ignored later.
+
+    Raises
+    ------
+    UsageError, DataMissing
+        Arguments that contradict themselves; no images.
+    CannotCreate, NotEnoughSpace
+        The target exists and is something else; the result would not fit.
+    StoreMismatch
+        Another identity or environment.
+    StoreLocked
+        Another process writes it.
+    StoreDamaged
+        What is there is not what was committed.
+    """
+    target = Path(path).absolute()
+    if form not in FORMS or set(dimensions) != set(identity.network.layers):
+        raise DeepfeatError(
+            f"internal: form '{form}', dimensions of layers {sorted(dimensions)}",
+            expected=f"{FORMS}, {sorted(identity.network.layers)}",
+        )
+    folder = target.with_name(target.name + ".work") if form == "sealed" else target
+    plan = None  # without a look at the source only a frozen plan can be continued
+    if listed or scan:
+        plan = freeze(listed, batch_size=batch_size, shard_images=shard_images)
+    given = Given(identity, environment, facts, dimensions, plan)
+    check_target(target, folder)
+    if form == "sealed" and target.exists():
+        with _locked(folder, lock and folder.is_dir(), wait, command):
+            kept = _finished(target, folder, identity)
+        changes = kept.changes(listed) if scan else Changes()
+        return StoreWriter(target, form, kept, changes, None, command)
+    check_space(folder, form, given)
+    make_folder(folder)
+    descriptor = acquire(folder, wait=wait, command=command) if lock else None
+    try:
+        with as_store_error(folder):
+            begun = begin(
+                folder, given, accept_environment=accept_environment, with_read_back=read_back
+            )
+    except BaseException:
+        if descriptor is not None:
+            os.close(descriptor)
+        raise
+    work = Work(folder, given, begun, begun.manifest, descriptor, read_back)
+    changes = begun.plan.changes(listed) if scan else Changes()
+    return StoreWriter(target, form, begun.plan, changes, work, command)
+
+
+def _finished(target: Path, folder: Path, identity: Identity) -> Plan:
+    """The plan of the sealed file that is there; what it was made from is removed."""
+    try:
+        contents = load(target, "sealed")
+    except StoreDamaged as error:
+        raise CannotCreate(
+            f"'{target}' exists and is not a whole store: it is left as it is",
+            found=error.message,
+            advice="Choose another name, or move it away.",
+        ) from error
+    check_identity(target, contents.identity, identity)
+    if folder.is_dir():
+        remove_work(folder, target)
+    files.remove(files.aside_of(target))
+    kept = contents.provenance["plan"]
+    return Plan(listed_of(contents.items), int(kept["batch_size"]), int(kept["shard_images"]))
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, is_needed: bool, wait: bool, command: Sequence[str]) -> Iterator[None]:
+    descriptor = acquire(folder, wait=wait, command=command) if is_needed else None
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)

@@ -1,0 +1,111 @@
+"""States saved by torch itself, in its two formats; what is hostile stands in its own file."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torchvision import models
+
+from deepfeat.errors import WeightsError
+from deepfeat.networks.weights.pth import read
+
+BOTH = pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
+
+
+@BOTH
+def test_both_formats_give_the_numbers_written(
+    is_zip: bool, small: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "small.pth"
+    state = OrderedDict((key, torch.from_numpy(array)) for key, array in small.items())
+    torch.save(state, path, _use_new_zipfile_serialization=is_zip)
+    tensors = read(path)
+    assert list(tensors) == list(small)
+    for key, array in small.items():
+        np.testing.assert_array_equal(tensors[key].numpy(), array, err_msg=key, strict=True)
+
+
+@BOTH
+def test_state_of_a_real_network_is_read(is_zip: bool, tmp_path: Path) -> None:
+    state = models.squeezenet1_1(num_classes=3).state_dict()
+    path = tmp_path / "squeezenet.pth"
+    torch.save(state, path, _use_new_zipfile_serialization=is_zip)
+    tensors = read(path)
+    assert list(tensors) == list(state)
+    assert all(torch.equal(tensors[key], state[key]) for key in state)
+
+
+@BOTH
+def test_parameters_counters_and_half_floats_are_read(is_zip: bool, tmp_path: Path) -> None:
+    state = {
+        "weight": torch.nn.Parameter(torch.arange(3.0)),
+        "num_batches_tracked": torch.tensor(7),
+        "half": torch.ones(2, dtype=torch.float16),
+        "brain": torch.ones(2, dtype=torch.bfloat16),
+    }
+    path = tmp_path / "kinds.pth"
+    torch.save(state, path, _use_new_zipfile_serialization=is_zip)
+    tensors = read(path)
+    assert {key: value.dtype for key, value in tensors.items()} == {
+        "weight": torch.float32,
+        "num_batches_tracked": torch.int64,
+        "half": torch.float16,
+        "brain": torch.bfloat16,
+    }
+
+
+@BOTH
+@pytest.mark.filterwarnings("ignore:Validating sparse")
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([torch.zeros(2)], "holds a list"),
+        ({"state_dict": {"a": torch.zeros(2)}}, "'state_dict' is a dict, not a tensor"),
+        ({"epoch": 7}, "'epoch' is a int"),
+        ({3: torch.zeros(2)}, "'3' is a Tensor"),
+        ({"a": torch.zeros(1).expand(1 << 40)}, "claim more bytes"),
+        ({"a": torch.eye(3).to_sparse()}, "not a plain tensor"),
+        ({"a": torch.zeros(2, dtype=torch.complex64)}, "not a plain tensor"),
+    ],
+    ids=["list", "checkpoint", "number", "key", "expanded", "sparse", "complex"],
+)
+def test_anything_but_tensors_by_name_is_refused(
+    is_zip: bool, content: Any, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "other.pth"
+    torch.save(content, path, _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(WeightsError, match=words):
+        read(path)
+
+
+@BOTH
+def test_a_whole_network_is_refused_by_the_name_of_its_class(is_zip: bool, tmp_path: Path) -> None:
+    path = tmp_path / "network.pth"
+    torch.save(np.float32(1), path, _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(WeightsError, match="wants to use 'numpy"):
+        read(path)
+
+
+@BOTH
+def test_a_cut_file_is_refused(is_zip: bool, small: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "cut.pth"
+    state = {key: torch.from_numpy(array) for key, array in small.items()}
+    torch.save(state, path, _use_new_zipfile_serialization=is_zip)
+    content = path.read_bytes()
+    for cut in (0, 1, 3, 4, 10, 100, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:cut])
+        with pytest.raises(WeightsError, match="is refused"):
+            read(path)
+
+
+def test_the_advice_never_is_to_load_unsafely(tmp_path: Path) -> None:
+    path = tmp_path / "other.pth"
+    torch.save({"a": torch.nn.Linear(1, 1)}, path)
+    with pytest.raises(WeightsError) as caught:
+        read(path)
+    assert "weights_only" not in str(caught.value)
