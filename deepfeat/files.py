@@ -46,7 +46,7 @@ def write_aside(
             os.close(descriptor)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(aside)
+            aside.unlink()
         raise
     return aside
 
@@ -65,7 +65,7 @@ def write_all(descriptor: int, piece: bytes | memoryview) -> None:
 
 def publish(aside: Path, path: Path) -> None:
     """Give a finished temporary file its name, durably."""
-    os.rename(aside, path)
+    os.rename(aside, path)  # noqa: PTH104
     fsync_folder(path.parent)
 
 

@@ -1,7 +1,7 @@
 """How far a long run is: rate, time left, and which stage it waits for.
 
-``Meter`` counts; a callable takes each ``Progress``. On a terminal that callable is ``bar``'s; in a pipe
-it writes a line now and then, and nothing at all when asked for silence.
+``Meter`` counts; a callable takes each ``Progress``. On a terminal that callable is ``bar``'s; in a
+pipe it writes a line now and then, and nothing at all when asked for silence.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a name to a thing: the only look-up, so that every unknown name gets the same good answer."""
+"""From a name to a thing: the only look-up, so every unknown name gets the same good answer."""
 
 from __future__ import annotations
 

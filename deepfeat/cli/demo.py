@@ -46,7 +46,7 @@ def demo(folder: str, as_json: bool, quiet: bool) -> None:
     rows = [(f"  {one.key}", f"{one.similarity:.3f}") for one in tour.neighbours]
     click.echo(table(("  image", "similarity"), rows, right=(1,)))
     click.echo(
-        f"\nThe nearest neighbour is of the same class for {100 * tour.agreement:.0f} % of the images "
+        f"\nThe nearest neighbour is of its own class for {100 * tour.agreement:.0f} % of images "
         f"(chance: {100 * tour.chance:.0f} %),\nthough this network was never trained."
     )
     click.echo(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from deepfeat.extraction.run import Prepared
 
 
-class Failures(click.ParamType):
+class Failures(click.ParamType[tuple[int | None, float | None]]):
     """``12`` or ``1%``."""
 
     name = "failures"
@@ -42,7 +42,7 @@ class Failures(click.ParamType):
         self.fail(f"'{value}' is neither a number of images nor a percentage", param, ctx)
 
 
-class Colour(click.ParamType):
+class Colour(click.ParamType[tuple[int, int, int]]):
     """``255,255,255``."""
 
     name = "colour"
@@ -141,8 +141,8 @@ class Colour(click.ParamType):
     help="Larger files become holes.",
 )  # fmt: skip
 @click.option(
-    "--decode-timeout", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
-    metavar="SECONDS", help="An image that takes longer becomes a hole.",
+    "--decode-timeout", type=click.FloatRange(min=0, min_open=True), default=60.0,
+    show_default=True, metavar="SECONDS", help="An image that takes longer becomes a hole.",
 )  # fmt: skip
 @click.option(
     "--max-failures",
@@ -283,13 +283,13 @@ def _beginning(prepared: Prepared) -> str:
     network, sampling = prepared.network, prepared.request.sampling
     views = len(sampling.scales) * (2 if sampling.mirror else 1)
     listing = prepared.source.listing
+    weights = _weights_words(network.weights.name, network.weights.untrained)
     layers = ", ".join(f"{name} ({layer.channels})" for name, layer in network.layers.items())
     lines = [
         f"{len(prepared.source.places)} images, {views} views each "
         f"(scales {', '.join(sampling.scales)}{', with mirror' if sampling.mirror else ''}), "
         f"{size(prepared.bytes_needed)} of descriptors -> {prepared.store}",
-        f"{network.name}, weights {_weights_words(network.weights.name, network.weights.untrained)}, "
-        f"layers {layers}, on {network.device}",
+        f"{network.name}, weights {weights}, layers {layers}, on {network.device}",
     ]
     if listing.skipped:
         counts = ", ".join(

@@ -1,4 +1,7 @@
-"""The command line: parse, call one function, print, exit. Nothing heavy is imported to say ``--help``."""
+"""The command line: parse, call one function, print, exit.
+
+Nothing heavy is imported to say ``--help``.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +31,9 @@ USAGE = 64
 def deepfeat() -> None:
     """Exact dense descriptors of images from very deep networks, kept safely.
 
-    A pretrained network is applied densely at several scales; the map is averaged over positions and
-    the mirror image; one descriptor per image and scale lies in an HDF5 store that survives kills,
-    full disks and bad images.
+    A pretrained network is applied densely at several scales; the map is averaged over positions
+    and the mirror image; one descriptor per image and scale lies in an HDF5 store that survives
+    kills, full disks and bad images.
     """
 
 

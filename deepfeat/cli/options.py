@@ -1,4 +1,4 @@
-"""What the commands share: options that mean the same everywhere, and how a command says how it ended."""
+"""What the commands share: options that mean the same everywhere, and the exit statuses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXIT_STATUSES = {
 }
 
 
-class List(click.ParamType):
+class List(click.ParamType[tuple[str, ...]]):
     """Values separated by commas: ``256,384,512``."""
 
     name = "list"

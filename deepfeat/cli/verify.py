@@ -17,8 +17,9 @@ from deepfeat.cli.table import facts, size, table
 def verify(store: str, deep: bool, as_json: bool, quiet: bool) -> int:
     """Check STORE for damage.
 
-    Quick by default: headers, manifest, sizes, structure. With --deep every byte of every file is read
-    and compared with its recorded checksum, and every row that is said to be fine is looked at.
+    Quick by default: headers, manifest, sizes, structure. With --deep every byte of every file is
+    read and compared with its recorded checksum, and every row that is said to be fine is looked
+    at.
     """
     from deepfeat.store.verify import verify as check
 

@@ -86,4 +86,5 @@ def _similarities(store: Store) -> NDArray[np.float32]:
     units = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
     similarities = units @ units.T
     np.fill_diagonal(similarities, -np.inf)
-    return similarities.astype(np.float32)
+    found: NDArray[np.float32] = similarities.astype(np.float32)
+    return found

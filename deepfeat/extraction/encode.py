@@ -23,8 +23,8 @@ from deepfeat.extraction.request import (
     scales_of,
     settings_of,
 )
-from deepfeat.images.decode import Image, decode_file, from_array, from_pil
 from deepfeat.extraction.run import load_chosen
+from deepfeat.images.decode import Image, decode_file, from_array, from_pil
 from deepfeat.networks.network import Network
 from deepfeat.status import CASES, Status
 from deepfeat.store.matrix import combine
@@ -81,7 +81,7 @@ class Extractor:
         return {name: getattr(self, name) for name in _PARAMETERS}
 
     def set_params(self, **parameters: Any) -> Extractor:
-        """Change arguments of the constructor; the network is loaded anew when it is next needed."""
+        """Change arguments of the constructor; the network is loaded anew when needed."""
         for name, value in parameters.items():
             if name not in _PARAMETERS:
                 raise UsageError(
@@ -178,7 +178,8 @@ class Extractor:
             describe(network, [pixels], mirror=self.mirror)[layer]  # (1, D)
             for pixels in decoded.views.values()
         ]
-        return combine(blocks, self.across_scales, self.normalise)[0]
+        row: NDArray[np.float32] = combine(blocks, self.across_scales, self.normalise)[0]
+        return row
 
     def _dimension(self, network: Network, layer: str) -> int:
         blocks = len(self.scales) if self.across_scales == "stack" else 1

@@ -76,7 +76,8 @@ def extract(
     over_positions : {"mean", "max"}
     exif, background, filter, upscale
         How a file becomes pixels: EXIF orientation, the colour under transparency, the filter of
-        resizing ("bilinear", "bicubic", "lanczos", "nearest"), and whether small images are enlarged.
+        resizing ("bilinear", "bicubic", "lanczos", "nearest"), and whether small images are
+        enlarged.
     store_dtype : {"float32", "float16"}
     batch_size, workers : int, optional
         Images of one size in a pass, and decoding processes.

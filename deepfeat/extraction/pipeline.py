@@ -1,4 +1,4 @@
-"""One shard from decoded images to rows: batches of one size through the network, holes left NaN."""
+"""One shard from decoded images to rows: batches of one size, holes left NaN."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ def compute_shard(
 ) -> ShardRows:
     """Compute the rows of one shard.
 
-    Images of one size at a scale share a pass, in row order, ``batch_size`` at a time; so the batches
-    depend on the shard's images alone, not on how fast they are decoded.
+    Images of one size at a scale share a pass, in row order, ``batch_size`` at a time; so the
+    batches depend on the shard's images alone, not on how fast they are decoded.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def compute_shard(
 
 
 def _notes(images: list[Decoded]) -> NDArray[np.uint32]:
-    """The decoders' notes, and a mark on every image whose bytes an earlier row of the shard has."""
+    """The decoders' notes, and a mark on images whose bytes an earlier row of the shard has."""
     seen: set[bytes] = set()
     notes = np.array([int(image.notes) for image in images], np.uint32)
     for row, image in enumerate(images):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deepfeat.datasets.csv_file import list_csv
-from deepfeat.datasets.dataset import DataSet
+from deepfeat.datasets.dataset import DataSet, Entry
 from deepfeat.datasets.listing import EXTENSIONS, Listing, list_folder
-from deepfeat.errors import DataMissing, UsageError
+from deepfeat.errors import DataError, DataMissing, UsageError
 from deepfeat.extraction.decoding import Task
 from deepfeat.extraction.request import Selection
 from deepfeat.store.plan import Listed
@@ -51,7 +51,7 @@ def open_source(source: str | os.PathLike[str] | DataSet, selection: Selection) 
             raise UsageError(
                 f"data set '{source.name}' has regions", expected="entries that are whole images"
             )
-        places = {entry.key: entry.place for entry in source.entries}
+        places = _places(source.entries)
         return Source(source.name, Path(), places, {"kind": "data set", "name": source.name})
     path = Path(source)
     if path.is_dir():
@@ -69,8 +69,29 @@ def open_source(source: str | os.PathLike[str] | DataSet, selection: Selection) 
             expected="a folder of images, or a CSV file with their paths",
             advice="Check the path.",
         )
-    places = {entry.key: entry.place for entry in listing.entries}
+    places = _places(listing.entries)
     return Source(name, root, places, rule, listing)
+
+
+def _places(entries: Sequence[Entry]) -> dict[bytes, Path]:
+    """Keys as a store takes them: names that no reader could mistake for a place outside.
+
+    An absolute path, or one that leaves its CSV's folder, is named by its path from the root of the
+    file system, without the leading "/".
+    """
+    places: dict[bytes, Path] = {}
+    for entry in entries:
+        key = entry.key
+        if key.startswith(b"/") or b".." in key.split(b"/"):
+            key = os.fsencode(os.path.abspath(entry.place)).lstrip(b"/")  # noqa: PTH100
+        if key in places:
+            raise DataError(
+                f"two entries would have the key '{key.decode(errors='backslashreplace')}'",
+                found=f"'{places[key]}' and '{entry.place}'",
+                advice="Name one of them by a path relative to the CSV file.",
+            )
+        places[key] = entry.place
+    return dict(sorted(places.items()))
 
 
 def _list_folder(path: Path, selection: Selection) -> Listing:

@@ -1,4 +1,4 @@
-"""Ctrl-C and TERM: the first asks the run to stop at the next safe place, the second stops at once."""
+"""Ctrl-C and TERM: the first stops the run at the next safe place, the second at once."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ TRIAL_IMAGES = 16
 def dry_run(prepared: Prepared) -> dict[str, object]:
     """``deepfeat.dry_run/1``: images, bytes needed and free, seconds estimated.
 
-    Up to sixteen images, evenly spread over the list, are tried for about ten seconds; the first only
-    warms up. The estimate is None if none of them could be read.
+    Up to sixteen images, evenly spread over the list, are tried for about ten seconds; the first
+    only warms up. The estimate is None if none of them could be read.
     """
     rate = _images_per_second(prepared)
     images = len(prepared.source.places)
@@ -46,7 +46,7 @@ def dry_run(prepared: Prepared) -> dict[str, object]:
 
 
 def _images_per_second(prepared: Prepared) -> float | None:
-    """Rate of a plain loop in this process; decoding beside the network makes a run a bit faster."""
+    """Rate of a plain loop in this process; decoding beside the network is a bit faster."""
     listed = prepared.source.listed()
     chosen = listed[:: max(1, len(listed) // TRIAL_IMAGES)][:TRIAL_IMAGES]
     settings = settings_of(prepared.request, prepared.network)

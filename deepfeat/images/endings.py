@@ -56,6 +56,5 @@ def _end_of_png(data: bytes) -> int | None:
 
 
 def _end_of_webp(data: bytes) -> int | None:
-    """Read the length in the RIFF header; chunks are padded to even lengths."""
-    end = 8 + int.from_bytes(data[4:8], "little")
-    return end + end % 2
+    """Read the length in the RIFF header, which is even."""
+    return 8 + int.from_bytes(data[4:8], "little")

@@ -93,9 +93,9 @@ def _differs(expected: tuple[int, int], found: os.stat_result) -> bool:
 
 
 def _read_whole(descriptor: int, size: int) -> bytes:
-    """Read up to one byte more than ``size``, which tells a file that grows from one at rest."""
+    """Read ``size`` bytes, or fewer where the file ends before; growth shows in its new size."""
     pieces = []
-    left = size + 1
+    left = size
     while left > 0 and (piece := os.read(descriptor, min(left, BLOCK))):
         pieces.append(piece)
         left -= len(piece)

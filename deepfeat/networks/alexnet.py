@@ -1,4 +1,4 @@
-"""AlexNet as torchvision has it ("One weird trick", Krizhevsky 2014: one tower), applied densely."""
+"""AlexNet with one tower as torchvision has it (Krizhevsky 2014), applied densely."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A network as a row of named stages, its fully-connected layers turned into convolutions.
 
-A Linear layer on the flattened C x k x k input is a convolution with a k x k kernel whose weights are
-the same numbers reshaped; applied to a larger map it gives one answer per k x k window [Simonyan &
-Zisserman 2015, section 3.2]. No adaptive pooling takes part.
+A Linear layer on the flattened C x k x k input is a convolution with a k x k kernel whose weights
+are the same numbers reshaped; applied to a larger map it gives one answer per k x k window
+[Simonyan & Zisserman 2015, section 3.2]. No adaptive pooling takes part.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Stages(nn.Module):
         """Rename and reshape a state for ``load_state_dict``.
 
         ``layout`` is "torchvision" (keys ``features.0.weight`` ...) or "caffe-names"
-        (``conv1_1.weight`` ...). A Linear weight (out, in) becomes (out, C, k, k). Keys that no stage
-        knows keep their name, so that loading can name them.
+        (``conv1_1.weight`` ...). A Linear weight (out, in) becomes (out, C, k, k). Keys that no
+        stage knows keep their name, so that loading can name them.
         """
         stage_of = self.stage_of_key
         if layout == "caffe-names":

@@ -1,8 +1,9 @@
 """torchvision's convolutional classifiers, cut where their last map is, in one table.
 
 A network is cut at the last spatial tensor before the classifier's last weighted layer, after its
-activation. Where more than an average lies between that map and the last layer (ConvNeXt's LayerNorm,
-MobileNet v3's hidden layer), those modules are the layer's head and are applied to the average.
+activation. Where more than an average lies between that map and the last layer (ConvNeXt's
+LayerNorm, MobileNet v3's hidden layer), those modules are the layer's head and are applied to the
+average.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from torch import Tensor, nn
 class Cut:
     """Where a family is cut.
 
-    ``path`` is the module whose output is the map; ``relu`` says that torchvision's forward applies a
-    functional ReLU to it; ``head`` are modules between the average and the last layer; ``last`` is
-    the classifier's last weighted layer.
+    ``path`` is the module whose output is the map; ``relu`` says that torchvision's forward applies
+    a functional ReLU to it; ``head`` are modules between the average and the last layer; ``last``
+    is the classifier's last weighted layer.
     """
 
     path: str
@@ -58,10 +59,23 @@ FAMILIES: dict[Cut, str] = {
 }
 CUTS = {name: cut for cut, names in FAMILIES.items() for name in names.split()}
 
-# Networks that see an image as a fixed grid of tokens or windows: a map of another size is no answer
-# of theirs.
+# Networks that see an image as a fixed grid of tokens or windows: a map of another size is no
+# answer of theirs.
 NOT_DENSE = frozenset(
-    ["vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32", "vit_h_14", "swin_t", "swin_s", "swin_b", "swin_v2_t", "swin_v2_s", "swin_v2_b", "maxvit_t"]
+    [
+        "vit_b_16",
+        "vit_b_32",
+        "vit_l_16",
+        "vit_l_32",
+        "vit_h_14",
+        "swin_t",
+        "swin_s",
+        "swin_b",
+        "swin_v2_t",
+        "swin_v2_s",
+        "swin_v2_b",
+        "maxvit_t",
+    ]
 )
 
 INCEPTIONS = ("googlenet", "inception_v3")
@@ -82,11 +96,11 @@ class Cutting(nn.Module):
 
     @property
     def names(self) -> list[str]:
-        """Every module path that may be asked for; whether its output is a map shows when probed."""
+        """Every module path that may be asked for; probing shows whether it gives a map."""
         return [path for path, _ in self.model.named_modules() if path]
 
     def source(self, name: str) -> str:
-        """The module whose map a layer is read from: its own, or the cut for a layer with a head."""
+        """The module a layer's map is read from: its own, or the cut for a layer with a head."""
         return self.cut.path if name == self.cut.layer else name
 
     def forward(self, x: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
@@ -158,8 +172,8 @@ def build(name: str, *, classes: int, auxiliary: bool, transform_input: bool) ->
     """The model of ``name``, cut by its family's row, on the meta device (loading fills it).
 
     ``auxiliary`` keeps the training heads of GoogLeNet and Inception, which a state may hold.
-    ``transform_input`` is for these two with torchvision's own weights, which were trained on inputs
-    in -1 ... 1: torchvision's forward then converts once, so nothing else may.
+    ``transform_input`` is for these two with torchvision's own weights, which were trained on
+    inputs in -1 ... 1: torchvision's forward then converts once, so nothing else may.
     """
     from torchvision import models
 

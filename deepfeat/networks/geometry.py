@@ -1,10 +1,11 @@
 """Where a position of a map looks: stride, offset and receptive field, read off the network itself.
 
 The network is traced once with torch.fx and every operation is applied to an interval of pixels
-instead of a tensor: position 0 of a map depends on the pixels lo ... hi, and the next position on the
-same interval moved by ``jump``. A convolution or pooling of kernel k, stride s, padding p and dilation
-d turns (lo, hi, jump) into (lo - p jump, hi + (d (k - 1) - p) jump, s jump); a sum or concatenation
-takes the hull of its inputs; a global pooling (squeeze-and-excitation) sees the whole image.
+instead of a tensor: position 0 of a map depends on the pixels lo ... hi, and the next position on
+the same interval moved by ``jump``. A convolution or pooling of kernel k, stride s, padding p and
+dilation d turns (lo, hi, jump) into (lo - p jump, hi + (d (k - 1) - p) jump, s jump); a sum or
+concatenation takes the hull of its inputs; a global pooling (squeeze-and-excitation) sees the whole
+image.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def smallest_side(forward: Forward, largest: int = 1024) -> int:
 
 
 def map_shape(forward: Forward, side: int) -> tuple[int, ...] | None:
-    """Shape of the output for an input (1, 3, side, side) on the meta device; None if there is none.
+    """Shape of the output for an input (1, 3, side, side) on the meta device, or None.
 
     A convolution that would give an empty map raises, as torch does on real data.
     """

@@ -46,8 +46,8 @@ def load_network(
     name : str
         One of ``list_networks()``.
     weights : str, optional
-        A known name ("oxford", or one of torchvision's), a file (.safetensors, .pth, MatConvNet's .mat,
-        .caffemodel), or "random:SEED"; by default the network's documented weights.
+        A known name ("oxford", or one of torchvision's), a file (.safetensors, .pth, MatConvNet's
+        .mat, .caffemodel), or "random:SEED"; by default the network's documented weights.
     preprocessing : str, optional
         A name, or a TOML file; needed for weights from a file, otherwise it comes with them.
     layers : sequence of str, optional

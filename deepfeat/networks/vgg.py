@@ -1,7 +1,7 @@
 """The very deep networks of Simonyan & Zisserman (2015), table 1, as one table.
 
-Each row gives the kernel sizes of the five blocks; every convolution keeps the size and is followed by
-a ReLU, each block by a 2x2 max-pooling of stride 2, and three fully-connected layers follow.
+Each row gives the kernel sizes of the five blocks; every convolution keeps the size and is followed
+by a ReLU, each block by a 2x2 max-pooling of stride 2, and three fully-connected layers follow.
 """
 
 from __future__ import annotations

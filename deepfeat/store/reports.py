@@ -19,6 +19,7 @@ from pathlib import Path
 from deepfeat import files
 from deepfeat.status import CASES, Status
 
+REPORTS = ("failures.csv", "runs.jsonl")
 COLUMNS = ("key", "status", "name", "detail", "size", "advice")
 
 

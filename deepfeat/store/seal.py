@@ -152,7 +152,10 @@ def remove_work(folder: Path, target: Path) -> None:
     names = sorted(path.name for path in folder.iterdir())
     first = [name for name in names if SHARD.fullmatch(name) or name.startswith(files.TEMPORARY)]
     with contextlib.suppress(OSError):
-        for name in (*first, PLAN, IDENTITY, MANIFEST, LOCK):
+        for name in (*first, PLAN, IDENTITY):
+            files.remove(folder / name)
+        files.fsync_folder(folder)  # else a power loss may keep the shards and lose the manifest
+        for name in (MANIFEST, LOCK):
             files.remove(folder / name)
         folder.rmdir()
         files.fsync_folder(folder.parent)

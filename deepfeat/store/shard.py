@@ -29,6 +29,7 @@ from deepfeat.store.layout import HEADER_BYTES, Header
 from deepfeat.store.strict import walk
 
 PAGE = 4096
+JOINED_BYTES = 1 << 16
 ALIGNMENT = 64  # bytes; so that memory maps of any of our types are aligned
 Attributes = Mapping[str, int | str]
 Pieces = Iterable[bytes | memoryview]
@@ -222,7 +223,7 @@ def _put_once(path: Path, form: str, pieces: Callable[[], Pieces], with_read_bac
     def counted() -> Iterator[bytes | memoryview]:
         nonlocal length
         yield bytes(HEADER_BYTES)
-        for piece in pieces():
+        for piece in joined(pieces()):
             digest.update(piece)
             length += memoryview(piece).nbytes
             yield piece
@@ -240,6 +241,22 @@ def _put_once(path: Path, form: str, pieces: Callable[[], Pieces], with_read_bac
         raise
     files.publish(aside, path)
     return headers[0]
+
+
+def joined(pieces: Pieces) -> Iterator[bytes | memoryview]:
+    """The same bytes with small neighbours joined: metadata is many pieces of a few bytes."""
+    small: list[bytes | memoryview] = []
+    size = 0
+    for piece in pieces:
+        if size + len(piece) > JOINED_BYTES:
+            yield b"".join(small)
+            small, size = [], 0
+        if len(piece) > JOINED_BYTES:
+            yield piece
+        else:
+            small.append(piece)
+            size += len(piece)
+    yield b"".join(small)
 
 
 def read_back(path: Path, header: Header) -> None:

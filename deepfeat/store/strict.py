@@ -32,6 +32,14 @@ from deepfeat.store.layout import (
 
 MOST_LINKS = 10_000
 LONGEST_NAME = 512
+NUMBERS = {  # class, bytes, signed -> dtype
+    (h5t.INTEGER, 1, False): "|u1",
+    (h5t.INTEGER, 4, True): "<i4",
+    (h5t.INTEGER, 4, False): "<u4",
+    (h5t.INTEGER, 8, True): "<i8",
+    (h5t.FLOAT, 2, True): "<f2",
+    (h5t.FLOAT, 4, True): "<f4",
+}
 _IDENTITY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -159,10 +167,11 @@ def _dtype(kind: Any, name: str) -> np.dtype[Any]:
         raise StoreDamaged(f"'/{name}' is of a type that no store holds (class {family})")
     if kind.get_size() > 8 or kind.get_order() != h5t.ORDER_LE:
         raise StoreDamaged(f"'/{name}' is wider than 8 bytes or not little-endian")
-    for dtype in ("|u1", "<i4", "<u4", "<i8", "<f2", "<f4"):
-        if kind.equal(h5t.py_create(np.dtype(dtype))):
-            return np.dtype(dtype)
-    raise StoreDamaged(f"'/{name}' is of a number type that no store holds")
+    is_signed = family == h5t.FLOAT or kind.get_sign() == h5t.SGN_2
+    dtype = NUMBERS.get((family, kind.get_size(), is_signed))
+    if dtype is None or not kind.equal(h5t.py_create(np.dtype(dtype))):
+        raise StoreDamaged(f"'/{name}' is of a number type that no store holds")
+    return np.dtype(dtype)
 
 
 def _attributes(root: Any, form: str) -> dict[str, int | str]:

@@ -16,6 +16,7 @@ from deepfeat.store.commit import StoreWriter, Work
 from deepfeat.store.identity import Identity
 from deepfeat.store.lock import acquire
 from deepfeat.store.plan import Changes, Listed, Plan, freeze, listed_of
+from deepfeat.store.reports import REPORTS, report_path
 from deepfeat.store.rows import ShardRows
 from deepfeat.store.seal import remove_work
 from deepfeat.store.shard import as_store_error
@@ -104,6 +105,7 @@ def open_writer(
     descriptor = acquire(folder, wait=wait, command=command) if lock else None
     try:
         with as_store_error(folder):
+            _tidy(target, form)
             begun = begin(
                 folder, given, accept_environment=accept_environment, with_read_back=read_back
             )
@@ -129,9 +131,16 @@ def _finished(target: Path, folder: Path, identity: Identity) -> Plan:
     check_identity(target, contents.identity, identity)
     if folder.is_dir():
         remove_work(folder, target)
-    files.remove(files.aside_of(target))
+    _tidy(target, "sealed")
     kept = contents.provenance["plan"]
     return Plan(listed_of(contents.items), int(kept["batch_size"]), int(kept["shard_images"]))
+
+
+def _tidy(target: Path, form: str) -> None:
+    """Remove what a killed run left aside next to a sealed file, by its exact names only."""
+    if form == "sealed":
+        for path in (target, *(report_path(target, form, name) for name in REPORTS)):
+            files.remove(files.aside_of(path))
 
 
 @contextlib.contextmanager

@@ -138,6 +138,8 @@ def jpegs() -> Iterator[Case]:
     yield Case("header only.jpg", j[:25], "CORRUPT")
     yield Case("second half zeros.jpg", j[:half] + bytes(len(j) - half), "CORRUPT")
     yield Case("bytes behind the end.jpg", j + b"x" * 999, "OK", ("TRAILING_BYTES",), RGB, LOSSY)
+    restarts = saved(RGB, "JPEG", quality=95, subsampling=0, restart_marker_blocks=1)
+    yield Case("restart markers.jpg", restarts + b"x", "OK", ("TRAILING_BYTES",), RGB, LOSSY)
     flipped = j[:half] + bytes([j[half] ^ 255]) + j[half + 1 :]
     yield Case("one byte wrong in the scan.jpg", flipped)  # JPEG has no checksum
     grey = saved(GREY, "JPEG", quality=95)
@@ -277,6 +279,14 @@ def deep() -> Iterator[Case]:
     yield Case("16 bit.tif", tiff(ramp, 16, 1), "OK", note, three(grey))
     inverse = np.floor((65535 - ramp.astype(float)) * (255 / 65535) + 0.5).astype(np.uint8)
     yield Case("16 bit, white is zero.tif", tiff(ramp, 16, 0), "OK", note, three(inverse))
+    few = np.array([[0, 1, 2047, 2048, 4094, 4095]], np.uint16)
+    pgm = b"P5 6 1 4095\n" + few.astype(">u2").tobytes()
+    bright = np.floor(few * (255 / 4095) + 0.5).astype(np.uint8)
+    yield Case("12 bit.pgm", pgm, "OK", note, three(bright))
+    yield Case("12 bit.tif", tiff(ramp >> 4, 12, 1), "UNSUPPORTED")
+    yield Case("colour of 16 bit.tif", tiff(colour, 16, 2), "OK", note, high)
+    j = saved(RGB, "JPEG").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc1\0\x11\x0c")
+    yield Case("12 bit.jpg", j, "UNSUPPORTED")
     yield Case("float.tif", saved(GREY.astype(np.float32), "TIFF"), "UNSUPPORTED")
     yield Case("32 bit.tif", saved(GREY.astype(np.int32), "TIFF"), "UNSUPPORTED")
 
@@ -284,6 +294,12 @@ def deep() -> Iterator[Case]:
 def others() -> Iterator[Case]:
     yield Case("good.bmp", saved(RGB, "BMP"), pixels=RGB)
     yield Case("cut.bmp", saved(RGB, "BMP")[:5000], "CORRUPT")
+    flipped = bytearray(saved(RGB, "BMP"))
+    flipped[22:26] = struct.pack("<i", -H)  # a negative height: rows from top to bottom
+    yield Case("top down.bmp", bytes(flipped), pixels=RGB[::-1])
+    yield Case("white is zero.tif", tiff(GREY, 8, 0), pixels=three(255 - GREY))
+    turned = saved(RGB, "WEBP", lossless=True, exif=exif(8))
+    yield Case("turned.webp", turned, "OK", ("ORIENTED",), np.rot90(RGB, 1))
     yield Case("good.ppm", b"P6 %d %d 255\n" % (W, H) + RGB.tobytes(), pixels=RGB)
     yield Case(
         "text.ppm", b"P3\n2 1\n255\n1 2 3\n4 5 6\n", pixels=np.array([[[1, 2, 3], [4, 5, 6]]])

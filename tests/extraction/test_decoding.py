@@ -235,6 +235,14 @@ def test_address_space_of_a_worker_is_limited(files: list[Path]) -> None:
     assert 4 << 30 <= int(line.split()[3]) < 16 << 30
 
 
+@pytest.mark.parametrize("standard", [0, 1, 2])
+def test_standard_streams_of_a_worker_lead_nowhere(files: list[Path], standard: int) -> None:
+    with Decoders(SETTINGS, 1, 1) as decoders:
+        list(decoders.map(tasks(files[:1])))
+        place = Path(f"/proc/{decoders.pids[0]}/fd/{standard}").readlink()
+    assert str(place) == os.devnull
+
+
 def test_module_in_the_working_folder_is_not_imported(
     files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,7 +46,7 @@ def test_nothing_is_enlarged_where_that_is_forbidden(height: int, width: int, sc
 
 
 def test_size_is_that_of_torchvision() -> None:
-    """A thousand random sizes; its rule lies apart from its filter, so no pixel is touched."""
+    """A thousand random sizes; the seconds that it takes are the import of torchvision."""
     from torchvision.transforms.functional import _compute_resized_output_size
 
     draw = np.random.default_rng(0)

@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 BLOCK = 1 << 20
 MOST_EXPANDED = 2 << 30
@@ -65,9 +66,9 @@ def walk(path: Path) -> None:
             file.seek(start + length)
 
 
-def _blocks(file: object, length: int) -> Iterator[bytes]:
+def _blocks(file: BinaryIO, length: int) -> Iterator[bytes]:
     while length > 0:
-        block = file.read(min(BLOCK, length))  # type: ignore[attr-defined]
+        block = file.read(min(BLOCK, length))
         if not block:
             return
         length -= len(block)

@@ -508,6 +508,11 @@ def element_that_leaves_its_array(folder: Path) -> bytes:
     return MAT_HEADER + whole + bytes(1000)
 
 
+@hostile(".mat", "longer or shorter than it claims")
+def array_with_bytes_to_spare(folder: Path) -> bytes:
+    return MAT_HEADER + matrix(7, [1, 1], struct.pack("<IIfI", 7, 4, 1.0, 0) + bytes(8))
+
+
 @hostile(".mat", "are left")
 def element_beyond_the_file(folder: Path) -> bytes:
     return MAT_HEADER + struct.pack("<II", 14, 1 << 31)
@@ -539,10 +544,11 @@ def test_hostile_file_is_refused_quickly_and_runs_nothing(name: str, tmp_path: P
     content = maker(tmp_path)
     if not path.exists():
         path.write_bytes(content)
-    started = time.perf_counter()
+    # Of the process, so that neighbours on a shared machine cannot fail it.
+    started = time.process_time()
     with pytest.raises(WeightsError, match=f"(?s){words}") as caught:
         load_weights("vgg16", str(path), preprocessing="caffe-vgg")
-    assert time.perf_counter() - started < MOST_SECONDS
+    assert time.process_time() - started < MOST_SECONDS
     assert str(path) in str(caught.value)
     assert not (tmp_path / TOUCHED).exists()
 

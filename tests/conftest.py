@@ -1,0 +1,65 @@
+"""What several rooms' tests share: pictures made by program, and the installed command."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))  # for ``oracles``
+
+DEEPFEAT = Path(sys.executable).with_name("deepfeat")
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., np.ndarray]:
+    """A picture with edges, gradients and noise, different for every seed: (H, W, 3) uint8."""
+
+    def make(height: int, width: int, seed: int = 0) -> np.ndarray:
+        random = np.random.default_rng(seed)
+        rows, columns = np.mgrid[0:height, 0:width]
+        waves = [
+            127 + 90 * np.sin(rows / random.uniform(5, 40) + columns / random.uniform(5, 40))
+            for _ in range(3)
+        ]
+        pixels = np.stack(waves, axis=2) + random.normal(0, 20, (height, width, 3))
+        top, left = random.integers(0, height // 2), random.integers(0, width // 2)
+        pixels[top : top + height // 3, left : left + width // 3] = random.integers(0, 256, 3)
+        return pixels.clip(0, 255).astype(np.uint8)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def save_picture(picture: Callable[..., np.ndarray]) -> Callable[..., Path]:
+    """Write a picture of its own to a path, in the format of its extension."""
+
+    def save(path: Path, height: int, width: int, seed: int = 0) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture(height, width, seed)).save(path)
+        return path
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def deepfeat() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the installed command."""
+
+    def run(
+        *arguments: object, cwd: Path | None = None, timeout: float = 300
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [DEEPFEAT, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            timeout=timeout,
+        )
+
+    return run
