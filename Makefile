@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types tests docs soak clean
+.PHONY: demo test lint types tests test-real docs soak clean
 
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -24,6 +24,14 @@ types: .venv/installed
 
 tests: .venv/installed
 	$(BIN)/python -m pytest
+
+# Real images and weights, some minutes: make test-real DEEPFEAT_TEST_DATA=FOLDER
+test-real: .venv/installed
+	test -d "$(DEEPFEAT_TEST_DATA)/weights"
+	DEEPFEAT_TEST_DATA="$(DEEPFEAT_TEST_DATA)" $(BIN)/python -m pytest tests/real -m real
+
+docs: .venv/installed
+	$(BIN)/python benchmarks/render_docs.py
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

@@ -112,6 +112,7 @@ def main() -> int:
         print(f"set DEEPFEAT_TEST_DATA and name one of {', '.join(CASES)}", file=sys.stderr)
         return 64
     case, data = CASES[network], Path(os.environ["DEEPFEAT_TEST_DATA"])
+    head = provenance(f"python benchmarks/compare_descriptors.py {network}")
     root = data / "caltech101" / "101_ObjectCategories"
     names = LIST.read_text().split()[:: case.every]
     with tempfile.TemporaryDirectory() as folder:
@@ -128,7 +129,7 @@ def main() -> int:
         from_files = distances(found, oracles(root, names, given, "torchvision", scratch))
         same_pixels = distances(found, oracles(root, names, given, "pil", scratch))
     result = {
-        **provenance(f"python benchmarks/compare_descriptors.py {network}"),
+        **head,
         "network": network,
         "layer": case.layer,
         "weights": case.weights or f"random, torchvision's initialisation with seed {SEED}",

@@ -252,7 +252,9 @@ def source(found: dict[str, Any]) -> str:
     if isinstance(machine, dict):
         devices = [machine[name] for name in ("processor", "device") if machine.get(name)]
         machine = f"{', '.join(devices)}, {machine['cores']} cores"
-    return f"(`{found['command']}`, commit {found['commit'][:10]}, {found['date']}, {machine})"
+    changed = "" if found.get("package_as_committed", True) else " with changes"
+    commit = f"commit {found['commit'][:10]}{changed}"
+    return f"(`{found['command']}`, {commit}, {found['date']}, {machine})"
 
 
 def result(name: str) -> dict[str, Any]:

@@ -1,14 +1,15 @@
 """Do real networks recognise real images when deepfeat loads and preprocesses them?
 
 Thirty-eight classes of Caltech-101 are classes of ImageNet as well. Each image is resized by Pillow
-(bilinear, shorter side 256), its centre of 224 x 224 goes through ``load_network``'s network, and the
-classifier's own last weights turn the map into ImageNet's 1000 scores. Right is an image whose best
-class is among those accepted for its folder. Writes ``results/top1.json``.
+(bilinear, shorter side 256), its centre of 224 x 224 goes through ``load_network``'s network, and
+the classifier's own last weights turn the map into ImageNet's 1000 scores. Right is an image whose
+best class is among those accepted for its folder. Writes ``results/top1.json``.
 
     DEEPFEAT_TEST_DATA=DIR python benchmarks/top1.py
 
-DIR holds ``caltech101/101_ObjectCategories`` and ``weights/`` with ``caltech_to_imagenet.json``. The
-figures are of a subset chosen by file size: compare them with each other, not with published ones.
+DIR holds ``caltech101/101_ObjectCategories`` and ``weights/`` with ``caltech_to_imagenet.json``.
+The figures are of a subset chosen by file size: compare them with each other, not with published
+ones.
 """
 
 from __future__ import annotations
@@ -126,6 +127,7 @@ def figure(
 
 def main() -> None:
     data = Path(os.environ["DEEPFEAT_TEST_DATA"])
+    head = provenance("python benchmarks/top1.py")
     paths, accepted = zip(*listed(data), strict=True)
     short_paths, short_accepted = zip(*listed(data, FIRST), strict=True)
     crops = {path: centre(path) for path in paths}
@@ -140,7 +142,7 @@ def main() -> None:
         scores = classifier(data, network, WRONG[network])
         wrong[network] = _row(case.weights, WRONG[network], figure(scores, short, short_accepted))
     result = {
-        **provenance("python benchmarks/top1.py"),
+        **head,
         "data": "subset of Caltech-101 chosen by file size: 38 classes that ImageNet has too",
         "pixels": f"Pillow bilinear, shorter side {SHORTER_SIDE}, centre {CROP} x {CROP}",
         "per_cent": right,

@@ -7,53 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from deepfeat.cli.extract_words import beginning, dry_run_text, summary_text
 from deepfeat.cli.options import (
+    Colour,
+    Failures,
     List,
     exits,
     print_json,
     with_network_options,
     with_output_options,
 )
-from deepfeat.cli.table import facts, size
-from deepfeat.progress import duration, shown, shown_bytes
+from deepfeat.progress import shown, shown_bytes
 
 if TYPE_CHECKING:
     from deepfeat.extraction.request import Request
-    from deepfeat.extraction.run import Prepared
-
-
-class Failures(click.ParamType[tuple[int | None, float | None]]):
-    """``12`` or ``1%``."""
-
-    name = "failures"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int | None, float | None]:
-        text = str(value).strip()
-        number = text.removesuffix("%")
-        try:
-            if text.endswith("%"):
-                per_cent = float(number)
-                if 0 <= per_cent <= 100:
-                    return None, per_cent
-            elif int(number) >= 0:
-                return int(number), None
-        except ValueError:
-            pass
-        self.fail(f"'{value}' is neither a number of images nor a percentage", param, ctx)
-
-
-class Colour(click.ParamType[tuple[int, int, int]]):
-    """``255,255,255``."""
-
-    name = "colour"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int, int]:
-        if isinstance(value, tuple):
-            return value
-        parts = str(value).split(",")
-        if len(parts) == 3 and all(part.strip().isdigit() and int(part) < 256 for part in parts):
-            return int(parts[0]), int(parts[1]), int(parts[2])
-        self.fail(f"'{value}' is no colour: three numbers from 0 to 255", param, ctx)
 
 
 @click.command(epilog=exits(0, 1, 64, 65, 66, 69, 70, 73, 74, 75, 77, 130))
@@ -207,14 +174,14 @@ def extract(source: str, store: str | None, **options: Any) -> int:
         prepared = prepare_run(source, store, _request(options), download=download)
     if options["dry_run"]:
         answer = dry_run(prepared)
-        print_json(answer) if as_json else click.echo(_dry_run_text(answer))
+        print_json(answer) if as_json else click.echo(dry_run_text(answer))
         return 0
     if not quiet:
-        click.echo(_beginning(prepared), err=True)
+        click.echo(beginning(prepared), err=True)
     limit = Limit(*options["max_failures"]) if options["max_failures"] else Limit()
     with shown("extracting", silent=is_silent) as report:
         summary = run(prepared, limit=limit, report=report, command=["deepfeat", *sys.argv[1:]])
-    print_json(summary) if as_json else click.echo(_summary_text(summary))
+    print_json(summary) if as_json else click.echo(summary_text(summary))
     return int(str(summary["exit_status"]))
 
 
@@ -275,73 +242,4 @@ def _request(options: dict[str, Any]) -> Request:
             options["wait"],
             not options["no_read_back"],
         ),
-    )
-
-
-def _beginning(prepared: Prepared) -> str:
-    """What the run will do, before it begins."""
-    network, sampling = prepared.network, prepared.request.sampling
-    views = len(sampling.scales) * (2 if sampling.mirror else 1)
-    listing = prepared.source.listing
-    weights = _weights_words(network.weights.name, network.weights.untrained)
-    layers = ", ".join(f"{name} ({layer.channels})" for name, layer in network.layers.items())
-    lines = [
-        f"{len(prepared.source.places)} images, {views} views each "
-        f"(scales {', '.join(sampling.scales)}{', with mirror' if sampling.mirror else ''}), "
-        f"{size(prepared.bytes_needed)} of descriptors -> {prepared.store}",
-        f"{network.name}, weights {weights}, layers {layers}, on {network.device}",
-    ]
-    if listing.skipped:
-        counts = ", ".join(
-            f"{n} {extension or 'without'}" for extension, n in listing.skipped.items()
-        )
-        lines.append(f"left out by extension: {counts} (--all-files takes them)")
-    if listing.unreadable:
-        lines.append(f"folders that could not be read: {', '.join(listing.unreadable[:10])}")
-    if listing.links:
-        lines.append(f"{len(listing.links)} links to folders not followed (--follow-links)")
-    return "\n".join(lines)
-
-
-def _weights_words(name: str, untrained: bool) -> str:
-    return f"'{name}' (UNTRAINED: random numbers, for trying only)" if untrained else f"'{name}'"
-
-
-def _dry_run_text(answer: dict[str, Any]) -> str:
-    seconds, rate = answer["seconds_estimated"], answer["images_per_second"]
-    return facts(
-        [
-            ("images", answer["images"]),
-            ("network", answer["network"]),
-            ("weights", _weights_words(answer["weights"], answer["untrained"])),
-            ("layers", ", ".join(f"{name} ({d})" for name, d in answer["layers"].items())),
-            ("scales", ", ".join(answer["scales"])),
-            ("store", f"{answer['store']} ({answer['form']})"),
-            ("disk needed", size(answer["bytes_needed"])),
-            ("disk free", size(answer["bytes_free"])),
-            ("rate", "unknown: no image of the trial could be read" if rate is None else
-             f"{rate:.2f} images/s in a short trial"),
-            ("time", "unknown" if seconds is None else f"about {duration(seconds)}"),
-        ]
-    )  # fmt: skip
-
-
-def _summary_text(summary: dict[str, Any]) -> str:
-    """What the run did, and where to look next."""
-    failures = ", ".join(f"{n} {name}" for name, n in summary["failures"].items())
-    changes = ", ".join(f"{n} {what}" for what, n in summary["changes"].items() if n)
-    computed, rate = summary["computed"], summary["images_per_second"]
-    share = ", ".join(f"{name} {100 * part:.0f} %" for name, part in summary["share"].items())
-    done = f"{computed} images in {duration(summary['seconds'])}, {rate:.2f} images/s ({share})"
-    return facts(
-        [
-            ("store", f"{summary['store']} ({summary['form']}, {size(summary['bytes'])})"),
-            ("images", f"{summary['ok']} of {summary['images']} ok"),
-            ("holes", failures and f"{failures}; see {summary['failures_csv']}"),
-            ("duplicates", summary["duplicates"] or None),
-            ("computed", done if computed else "nothing to do: everything was there"),
-            ("weights", _weights_words(summary["weights"], True) if summary["untrained"] else None),
-            ("source changed", changes and f"{changes} since the start; not taken in"),
-            ("next", f"deepfeat info {summary['store']}"),
-        ]
     )

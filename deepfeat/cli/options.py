@@ -40,6 +40,40 @@ class List(click.ParamType[tuple[str, ...]]):
         return parts
 
 
+class Failures(click.ParamType[tuple[int | None, float | None]]):
+    """``12`` or ``1%``."""
+
+    name = "failures"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int | None, float | None]:
+        text = str(value).strip()
+        number = text.removesuffix("%")
+        try:
+            if text.endswith("%"):
+                per_cent = float(number)
+                if 0 <= per_cent <= 100:
+                    return None, per_cent
+            elif int(number) >= 0:
+                return int(number), None
+        except ValueError:
+            pass
+        self.fail(f"'{value}' is neither a number of images nor a percentage", param, ctx)
+
+
+class Colour(click.ParamType[tuple[int, int, int]]):
+    """``255,255,255``."""
+
+    name = "colour"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int, int]:
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).split(",")
+        if len(parts) == 3 and all(part.strip().isdigit() and int(part) < 256 for part in parts):
+            return int(parts[0]), int(parts[1]), int(parts[2])
+        self.fail(f"'{value}' is no colour: three numbers from 0 to 255", param, ctx)
+
+
 def exits(*codes: int) -> str:
     """The end of a command's help: its exit statuses, one a line."""
     lines = [f"  {code:>3}  {EXIT_STATUSES[code]}" for code in codes]

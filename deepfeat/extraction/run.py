@@ -7,35 +7,30 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from deepfeat import __version__
 from deepfeat.datasets.dataset import DataSet
 from deepfeat.errors import Interrupted, TooManyFailures
 from deepfeat.extraction.decoding import Decoders
-from deepfeat.extraction.device import available_cores, environment, reference_mode
+from deepfeat.extraction.device import environment, reference_mode
 from deepfeat.extraction.pipeline import Stopped, compute_shard
+from deepfeat.extraction.prepared import Prepared, facts_of, summary_of
 from deepfeat.extraction.request import (
-    STORE_DTYPES,
     NetworkChoice,
     Request,
     check_scales,
     identity_of,
     settings_of,
 )
-from deepfeat.extraction.source import Source, open_source
+from deepfeat.extraction.source import open_source
 from deepfeat.extraction.stopping import Stop, stop_on_signals
 from deepfeat.networks.load import load_network
 from deepfeat.networks.network import Network
 from deepfeat.progress import Meter, Report
-from deepfeat.status import Status, name_of
-from deepfeat.store.info import describe
-from deepfeat.store.read import open_store
-from deepfeat.store.reports import report_path
+from deepfeat.status import name_of
 from deepfeat.store.writer import StoreWriter, open_writer
 
 RESULTS_PER_WORKER = 4  # decoded images that may wait for the network
@@ -59,39 +54,6 @@ class Limit:
 
 
 NO_LIMIT = Limit()
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A run that is about to start: everything is checked that can be before an image is read."""
-
-    source: Source
-    store: Path
-    network: Network
-    request: Request
-
-    @property
-    def form(self) -> str:
-        """ "sealed" or "shards": as asked for, else by the name of the store."""
-        by_name = "sealed" if self.store.suffix == ".h5" else "shards"
-        return self.request.working.form or by_name
-
-    @property
-    def batch_size(self) -> int:
-        """Images in a pass; each brings its mirror. One is enough to keep a CPU busy."""
-        return self.request.working.batch_size or (8 if self.network.device.type == "cuda" else 1)
-
-    @property
-    def workers(self) -> int:
-        return self.request.working.workers or min(8, available_cores())
-
-    @property
-    def bytes_needed(self) -> int:
-        """Of descriptors in the finished store."""
-        sampling = self.request.sampling
-        columns = len(sampling.scales) if sampling.across_scales == "none" else 1
-        values = columns * sum(layer.channels for layer in self.network.layers.values())
-        return len(self.source.places) * values * STORE_DTYPES[sampling.store_dtype]
 
 
 def prepare_run(
@@ -167,7 +129,7 @@ def run(
             form=prepared.form,
             identity=identity_of(request, network),
             environment=environment(network.device),
-            facts=_facts(prepared),
+            facts=facts_of(prepared),
             listed=prepared.source.listed(),
             dimensions={name: layer.channels for name, layer in network.layers.items()},
             shard_images=working.shard_images,
@@ -186,7 +148,7 @@ def run(
             with meter.stage("disk"):
                 writer.finish()
     seconds = time.perf_counter() - started
-    summary = _summary(prepared, meter, seconds)
+    summary = summary_of(prepared, meter, seconds)
     return summary | {
         "resumed": resumed,
         "changes": {"new": changes.new, "changed": changes.changed, "gone": changes.gone},
@@ -244,56 +206,6 @@ def _check_limit(writer: StoreWriter, limit: Limit) -> None:
             found=", ".join(f"{name_of(code)} {n}" for code, n in sorted(writer.holes.items())),
             advice="What is done stays; run again with a higher --max-failures to go on.",
         )
-
-
-def _facts(prepared: Prepared) -> dict[str, object]:
-    """What a store says about itself beyond its identity; no path, host or time in it."""
-    weights, pixels = prepared.network.weights, prepared.request.pixels
-    return {
-        "deepfeat": __version__,
-        "weights": {"name": weights.name, "source": weights.source},
-        "untrained": weights.untrained,
-        "preprocessing": weights.preprocessing.name,
-        "decode_timeout_s": pixels.decode_timeout_s,
-        "listing": dict(prepared.source.rule),
-        "layers": {name: asdict(layer) for name, layer in prepared.network.layers.items()},
-    }
-
-
-def _summary(prepared: Prepared, meter: Meter, seconds: float) -> dict[str, object]:
-    """``deepfeat.extract/1``, read from the finished store itself."""
-    with open_store(prepared.store) as store:
-        statuses = Counter(int(status) for status in store.statuses)
-        failures = {name_of(c): n for c, n in sorted(statuses.items()) if c != Status.OK}
-        hashes = [bytes(row) for row in store.items["sha256"][store.ok]]
-        weights = prepared.network.weights
-        state = meter.now()
-        failures_csv = report_path(prepared.store, prepared.form, "failures.csv")
-        return {
-            "schema": "deepfeat.extract/1",
-            "store": str(prepared.store),
-            "form": prepared.form,
-            "complete": True,
-            "images": len(store),
-            "rows": len(store),
-            "ok": statuses[Status.OK],
-            "failures": failures,
-            "failures_csv": str(failures_csv) if failures else None,
-            "computed": meter.done,
-            "skipped_files": dict(prepared.source.listing.skipped),
-            "duplicates": len(hashes) - len(set(hashes)),
-            "removed": 0,
-            "layers": {name: layer.channels for name, layer in prepared.network.layers.items()},
-            "scales": list(prepared.request.sampling.scales),
-            "network": prepared.network.name,
-            "weights": weights.name,
-            "untrained": weights.untrained,
-            "identity": store.identity.sha256,
-            "bytes": describe(store)["bytes"],
-            "seconds": round(seconds, 3),
-            "images_per_second": round(meter.done / seconds, 4) if seconds > 0 else None,
-            "share": {name: round(part, 4) for name, part in state.share.items()},
-        }
 
 
 def _exit_status(summary: dict[str, object], limit: Limit) -> int:

@@ -7,8 +7,8 @@ import time
 from deepfeat.extraction.decoding import prepare_file
 from deepfeat.extraction.describe import describe
 from deepfeat.extraction.device import reference_mode
+from deepfeat.extraction.prepared import Prepared
 from deepfeat.extraction.request import settings_of
-from deepfeat.extraction.run import Prepared
 from deepfeat.files import free_bytes
 from deepfeat.status import Status
 

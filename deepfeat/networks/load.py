@@ -19,7 +19,7 @@ from deepfeat.networks.geometry import Field, Layer, fields_of, map_shape, small
 from deepfeat.networks.network import Body, Network, choose_device
 from deepfeat.networks.table import Row, row_of
 from deepfeat.networks.weights.load import Weights, check_layers, load_weights
-from deepfeat.networks.weights.named import known_weights, named_weights
+from deepfeat.networks.weights.named import is_torchvisions_own
 from deepfeat.tables import advice
 
 IMAGENET_CLASSES = 1000
@@ -78,7 +78,7 @@ def load_network(
     pooling = _pooling(name, row, facts, pool_rounding)
     classes = _classes(row, state)
     has_auxiliary = state is not None and any(key.startswith(AUXILIARY) for key in state)
-    own = name in INCEPTIONS and _is_torchvisions_own(name, facts)
+    own = name in INCEPTIONS and is_torchvisions_own(name, facts.sha256)
     body = _build(name, row, pooling, classes, auxiliary=has_auxiliary, transform_input=own)
     described = describe_layers(name, body, chosen)
     if state is None:
@@ -132,12 +132,6 @@ def _pooling(name: str, row: Row, facts: Weights, asked: str | None) -> str:
     return "as-built"
 
 
-def _is_torchvisions_own(name: str, facts: Weights) -> bool:
-    """Whether the file is one that torchvision publishes, under whatever name it was given."""
-    prefixes = [named_weights(name, known).download.sha256_prefix for known in known_weights(name)]
-    return not facts.untrained and any(facts.sha256.startswith(prefix) for prefix in prefixes)
-
-
 def _classes(row: Row, state: Mapping[str, Tensor] | None) -> int:
     """The number of classes the weights were trained for; the classifier's first dimension."""
     for key in (f"{row.classifier}.weight", "fc8.weight"):
@@ -165,7 +159,7 @@ def _describe(name: str, body: Body, layer: str, fields: Mapping[str, Field]) ->
 
     source = body.source(layer) if isinstance(body, Cutting) else layer
     shape = map_shape(forward, PROBE)
-    if shape is None or len(shape) != 4 or source not in fields:
+    if shape is None or len(shape) != 4 or shape[2:] == (1, 1) or source not in fields:
         raise NetworkError(
             f"layer '{layer}' of '{name}' gives no map",
             expected="an output of shape (images, channels, rows, columns)",

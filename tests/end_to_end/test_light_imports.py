@@ -24,7 +24,8 @@ def broken(folder, *packages):
     """An environment in which these packages cannot be imported."""
     for package in packages:
         (folder / f"{package}.py").write_text(f"raise ImportError('{package} is broken')\n")
-    return {**os.environ, "PYTHONPATH": str(folder)}
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path}
 
 
 def run(command, env):

@@ -1,8 +1,9 @@
 """Real images are recognised through deepfeat's own loading and preprocessing.
 
-A network with half-read weights, channels in the wrong order or a wrong mean still gives descriptors
-that look like any others; only a task shows it. So three networks trained on ImageNet classify images
-of Caltech-101 (``benchmarks/top1.py`` says how), here against measured figures and bars.
+A network with half-read weights, channels in the wrong order or a wrong mean still gives
+descriptors that look like any others; only a task shows it. So three networks trained on ImageNet
+classify images of Caltech-101 (``benchmarks/top1.py`` says how), here against measured figures and
+bars.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ pytestmark = [
 # Per cent over 1,381 images, measured with the networks' own programs when the files were made.
 MEASURED = {"squeezenet1_0": 45.6, "squeezenet1_1": 51.7, "mobilenet_v2": 67.2}
 POINTS = 2.0
-AT_LEAST, AT_MOST_WRONG = 35.0, 15.0  # bars for 304 images
+# Bars for 304 images. The weakest network has 44.4 there, and 35.2 when only red and blue are swapped.
+AT_LEAST, AT_MOST_WRONG = 40.0, 15.0
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,80 @@
+"""What ``deepfeat extract`` says before, instead of and after the work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from deepfeat.cli.table import facts, size
+from deepfeat.progress import duration
+
+if TYPE_CHECKING:
+    from deepfeat.extraction.prepared import Prepared
+
+
+def beginning(prepared: Prepared) -> str:
+    """What the run will do, before it begins."""
+    network, sampling = prepared.network, prepared.request.sampling
+    views = len(sampling.scales) * (2 if sampling.mirror else 1)
+    listing = prepared.source.listing
+    weights = _weights_words(network.weights.name, network.weights.untrained)
+    layers = ", ".join(f"{name} ({layer.channels})" for name, layer in network.layers.items())
+    lines = [
+        f"{len(prepared.source.places)} images, {views} views each "
+        f"(scales {', '.join(sampling.scales)}{', with mirror' if sampling.mirror else ''}), "
+        f"{size(prepared.bytes_needed)} of descriptors -> {prepared.store}",
+        f"{network.name}, weights {weights}, layers {layers}, on {network.device}",
+    ]
+    if listing.skipped:
+        counts = ", ".join(
+            f"{n} {extension or 'without'}" for extension, n in listing.skipped.items()
+        )
+        lines.append(f"left out by extension: {counts} (--all-files takes them)")
+    if listing.unreadable:
+        lines.append(f"folders that could not be read: {', '.join(listing.unreadable[:10])}")
+    if listing.links:
+        lines.append(f"{len(listing.links)} links to folders not followed (--follow-links)")
+    return "\n".join(lines)
+
+
+def _weights_words(name: str, untrained: bool) -> str:
+    return f"'{name}' (UNTRAINED: random numbers, for trying only)" if untrained else f"'{name}'"
+
+
+def dry_run_text(answer: dict[str, Any]) -> str:
+    seconds, rate = answer["seconds_estimated"], answer["images_per_second"]
+    return facts(
+        [
+            ("images", answer["images"]),
+            ("network", answer["network"]),
+            ("weights", _weights_words(answer["weights"], answer["untrained"])),
+            ("layers", ", ".join(f"{name} ({d})" for name, d in answer["layers"].items())),
+            ("scales", ", ".join(answer["scales"])),
+            ("store", f"{answer['store']} ({answer['form']})"),
+            ("disk needed", size(answer["bytes_needed"])),
+            ("disk free", size(answer["bytes_free"])),
+            ("rate", "unknown: no image of the trial could be read" if rate is None else
+             f"{rate:.2f} images/s in a short trial"),
+            ("time", "unknown" if seconds is None else f"about {duration(seconds)}"),
+        ]
+    )  # fmt: skip
+
+
+def summary_text(summary: dict[str, Any]) -> str:
+    """What the run did, and where to look next."""
+    failures = ", ".join(f"{n} {name}" for name, n in summary["failures"].items())
+    changes = ", ".join(f"{n} {what}" for what, n in summary["changes"].items() if n)
+    computed, rate = summary["computed"], summary["images_per_second"]
+    share = ", ".join(f"{name} {100 * part:.0f} %" for name, part in summary["share"].items())
+    done = f"{computed} images in {duration(summary['seconds'])}, {rate:.2f} images/s ({share})"
+    return facts(
+        [
+            ("store", f"{summary['store']} ({summary['form']}, {size(summary['bytes'])})"),
+            ("images", f"{summary['ok']} of {summary['images']} ok"),
+            ("holes", failures and f"{failures}; see {summary['failures_csv']}"),
+            ("duplicates", summary["duplicates"] or None),
+            ("computed", done if computed else "nothing to do: everything was there"),
+            ("weights", _weights_words(summary["weights"], True) if summary["untrained"] else None),
+            ("source changed", changes and f"{changes} since the start; not taken in"),
+            ("next", f"deepfeat info {summary['store']}"),
+        ]
+    )

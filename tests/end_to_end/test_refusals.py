@@ -1,0 +1,104 @@
+"""What the command line refuses: the exit status, the words that help, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+SMALL = ("--network", "vgg8-small", "--weights", "random:0", "--scales", "224", "--device", "cpu")
+
+
+@pytest.fixture
+def place(tmp_path, save_picture, monkeypatch):
+    """A working directory with two images and a file that is no store."""
+    save_picture(tmp_path / "images" / "a.png", 60, 80)
+    save_picture(tmp_path / "images" / "b.png", 60, 80, seed=1)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "foreign.h5").write_text("the only copy of something else")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.txt").write_text("another only copy")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def tree(folder):
+    """Every path below a folder with its bytes."""
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+# arguments, exit status, kind of error, words of the message
+REFUSALS = {
+    "a source that is not there": (("nowhere", "s.h5", *SMALL), 66, "DataMissing", "nowhere"),
+    "a folder without images": (("empty", "s.h5", *SMALL), 66, "DataMissing", "empty"),
+    "an unknown network": (
+        ("images", "s.h5", *SMALL, "--network", "vgg61"), 64, "NetworkError", "'vgg16'",
+    ),
+    "an unknown layer": (
+        ("images", "s.h5", *SMALL, "--layer", "fc77"), 64, "NetworkError", "'fc7'",
+    ),
+    "a network that is not dense": (
+        ("images", "s.h5", *SMALL, "--network", "vit_b_16"), 64, "NetworkError", "dense",
+    ),
+    "a scale below the smallest side": (
+        ("images", "s.h5", *SMALL, "--scales", "100"), 64, "UsageError", "224",
+    ),
+    "a scale that is none": (
+        ("images", "s.h5", *SMALL, "--scales", "big"), 64, "UsageError", "big",
+    ),
+    "a repeated scale": (
+        ("images", "s.h5", *SMALL, "--scales", "224,224"), 64, "UsageError", "224,224",
+    ),
+    "weights that are not there": (
+        ("images", "s.h5", *SMALL, "--weights", "no.safetensors"), 69, "WeightsUnavailable",
+        "no.safetensors",
+    ),
+    "an unknown option": (("images", "s.h5", "--scalse", "224"), 64, "UsageError", "--scales"),
+    "a file that is no store": (
+        ("images", "foreign.h5", *SMALL), 73, "CannotCreate", "foreign.h5",
+    ),
+    "a folder that is no store": (("images", "foreign", *SMALL), 73, "CannotCreate", "thesis.txt"),
+    "a store in no folder": (("images", "no/s.h5", *SMALL), 73, "CannotCreate", "no"),
+    "a CUDA device where there is none": (
+        ("images", "s.h5", *SMALL, "--device", "cuda:0"), 69, "Unavailable", "cpu",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refused_before_anything_is_written(place, command_line, monkeypatch, case):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    arguments, status, error, words = REFUSALS[case]
+    before = tree(place)
+    ended = command_line("extract", *arguments, "--json")
+    answer = json.loads(ended.out)
+    assert answer["exit_status"] == ended.status
+    assert (ended.status, answer["error"]) == (status, error)
+    said = " ".join(answer[part] for part in ("message", "expected", "found", "advice"))
+    assert words in said
+    assert tree(place) == before
+
+
+@pytest.mark.parametrize("command", ["info", "verify"])
+def test_a_store_that_is_not_there_is_66(place, command_line, command):
+    assert command_line(command, "s.h5").status == 66
+
+
+@pytest.mark.parametrize("command", ["info", "verify"])
+def test_a_file_that_is_no_store_is_65(place, command_line, command):
+    assert command_line(command, "foreign.h5").status == 65
+
+
+def test_a_refusal_shows_no_traceback_and_no_output(place, command_line):
+    ended = command_line("extract", "nowhere", *SMALL)
+    assert ended.out == ""
+    assert ended.err.startswith("deepfeat: ")
+    assert "Traceback" not in ended.err
+
+
+def test_a_dry_run_writes_nothing(place, command_line):
+    before = tree(place)
+    ended = command_line("extract", "images", "s.h5", *SMALL, "--dry-run")
+    assert ended.status == 0
+    assert "disk needed" in ended.out
+    assert tree(place) == before

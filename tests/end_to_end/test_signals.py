@@ -1,0 +1,193 @@
+"""Stopped by a signal, killed, started twice: the same command goes on and ends in the same bytes.
+
+Real processes of the installed command, on one thread each so that they do not compete.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+DEEPFEAT = Path(sys.executable).with_name("deepfeat")
+IMAGES = 24
+SHARD = 2  # images
+NETWORK = ("--network", "vgg8-small", "--weights", "random:0", "--device", "cpu")
+OPTIONS = (*NETWORK, "--scales", "384", "--shard-images", str(SHARD), "--json")
+PATIENCE_S = 120.0  # for a machine that does a lot beside
+SOON_S = 10.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, save_picture):
+    root = tmp_path_factory.mktemp("signals")
+    for seed in range(IMAGES):
+        save_picture(root / "images" / f"{seed:02d}.png", 60, 80, seed=seed)
+    return root
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(folder, deepfeat):
+    """The bytes of a store that nothing happened to."""
+    done = deepfeat("extract", folder / "images", folder / "whole.h5", *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    return (folder / "whole.h5").read_bytes()
+
+
+def start(folder, store):
+    """Begin an extraction and return when its first shard is safe."""
+    process = subprocess.Popen(
+        [DEEPFEAT, "extract", folder / "images", store, *OPTIONS],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    shard = store.with_name(f"{store.name}.work") / "000000.h5"
+    deadline = time.monotonic() + PATIENCE_S
+    while not shard.exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            pytest.fail(f"no shard came: {process.communicate()[1]}")
+        time.sleep(0.005)
+    return process
+
+
+@pytest.fixture(scope="module", params=[signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+def stopped(request, folder):
+    """A run that got a signal: store, signal, exit status, what it said."""
+    store = folder / f"{request.param.name}.h5"
+    process = start(folder, store)
+    process.send_signal(request.param)
+    said = process.communicate(timeout=PATIENCE_S)[1]
+    return store, request.param, process.returncode, said
+
+
+def test_the_exit_status_names_the_signal(stopped):
+    _, number, status, said = stopped
+    assert status == 128 + number, said
+
+
+def test_the_message_says_what_is_safe_and_how_to_go_on(stopped):
+    store, _, _, said = stopped
+    assert f"of {IMAGES} images are safe in '{store}'" in said
+    assert "Run the same command again to go on." in said
+    assert "Traceback" not in said
+
+
+def test_nothing_looks_finished(stopped):
+    store, *_ = stopped
+    assert not store.exists()
+    assert store.with_name(f"{store.name}.work").is_dir()
+
+
+def test_the_same_command_again_ends_in_the_same_bytes(stopped, folder, deepfeat, uninterrupted):
+    """Runs after the tests above: it finishes the store that they look at."""
+    store, *_ = stopped
+    done = deepfeat("extract", folder / "images", store, *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["resumed"]
+    assert SHARD <= IMAGES - summary["computed"] < IMAGES  # some were safe, not all
+    assert store.read_bytes() == uninterrupted
+    assert not store.with_name(f"{store.name}.work").exists()
+
+
+def children(pid):
+    """Processes whose parent is ``pid``."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except OSError:  # ended while we looked
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(entry.parent.name))
+    return found
+
+
+def is_alive(pid):
+    """A process that ended and that nobody has asked after yet (Z) is not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def killed(folder, deepfeat):
+    """A run frozen in the middle, a second one started meanwhile, then the first one killed."""
+    store = folder / "killed.h5"
+    process = start(folder, store)
+    process.send_signal(signal.SIGSTOP)
+    try:
+        workers = children(process.pid)
+        alive = [pid for pid in workers if is_alive(pid)]
+        second = deepfeat("extract", folder / "images", store, *OPTIONS)
+    finally:
+        process.kill()
+        process.communicate(timeout=PATIENCE_S)
+    deadline = time.monotonic() + SOON_S
+    while any(map(is_alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    left = [pid for pid in workers if is_alive(pid)]
+    return store, process.pid, second, alive, left
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
+def test_workers_end_soon_after_their_run_was_killed(killed):
+    *_, alive, left = killed
+    assert alive
+    assert left == []
+
+
+def test_a_second_writer_is_refused_and_told_who_writes(killed):
+    store, pid, second, *_ = killed
+    assert second.returncode == 75
+    answer = json.loads(second.stdout)
+    assert (answer["schema"], answer["error"]) == ("deepfeat.error/1", "StoreLocked")
+    assert f"process {pid} " in answer["message"]
+    assert "--wait" in answer["advice"]
+
+
+@pytest.mark.parametrize(
+    ("other", "field"),
+    [
+        (("--scales", "320"), "sampling.scales"),
+        (("--no-mirror",), "sampling.mirror"),
+        (("--weights", "random:1"), "network.weights_sha256"),
+        (("--filter", "bicubic"), "image.filter"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else value,
+)
+def test_other_arguments_are_refused_by_field_name(killed, folder, command_line, other, field):
+    store, *_ = killed
+    work = store.with_name(f"{store.name}.work")
+    before = {path.name: path.read_bytes() for path in work.iterdir() if path.name != ".lock"}
+    ended = command_line("extract", folder / "images", store, *OPTIONS, *other)
+    assert ended.status == 65
+    answer = json.loads(ended.out)
+    assert answer["error"] == "StoreMismatch"
+    named = [line.split(":")[0].strip() for line in answer["found"].strip().splitlines()]
+    assert named == [field]
+    after = {path.name: path.read_bytes() for path in work.iterdir() if path.name != ".lock"}
+    assert after == before
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(killed, folder, deepfeat, uninterrupted):
+    """Runs last: it finishes the store that the tests above look at."""
+    store, *_ = killed
+    done = deepfeat("extract", folder / "images", store, *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    assert store.read_bytes() == uninterrupted

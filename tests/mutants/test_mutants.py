@@ -1,0 +1,116 @@
+"""Each oracle test has been seen to fail: a copy of the package with one fault, and the test on it.
+
+A mutant that survives is a missing test. Each needs a process of its own, some seconds each.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import deepfeat
+
+PACKAGE = Path(deepfeat.__file__).parent
+TESTS = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One line of the package changed, and the test that has to notice."""
+
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+DESCRIBE = "extraction/test_describe.py"
+STORE = "store/test_store_faults.py"
+MUTANTS = {
+    "mirror left out": Mutant(
+        "extraction/describe.py",
+        "each = (image + mirrored) / 2",
+        "each = image",
+        f"{DESCRIBE}::test_descriptor_is_the_mean_over_positions_of_picture_and_mirror",
+    ),
+    "maximum for mean": Mutant(
+        "extraction/describe.py",
+        '"mean": lambda maps: maps.mean(dim=(2, 3))',
+        '"mean": lambda maps: maps.amax(dim=(2, 3))',
+        f"{DESCRIBE}::test_descriptor_is_the_mean_over_positions_of_picture_and_mirror",
+    ),
+    "BGR for RGB": Mutant(
+        "networks/preprocessing.py",
+        'if preprocessing.order == "BGR":',
+        'if preprocessing.order == "RGB":',
+        f"{DESCRIBE}::test_channels_come_in_the_order_of_the_weights",
+    ),
+    "floor for ceil": Mutant(
+        "networks/vgg.py",
+        "ceil_mode=ceil",
+        "ceil_mode=False",
+        f"{DESCRIBE}::test_pooled_sizes_are_rounded_up_when_asked",
+    ),
+    "two rows swapped": Mutant(
+        "extraction/pipeline.py",
+        "batch.append((row, pixels))",
+        "batch.append((row ^ 1, pixels))",
+        "extraction/test_run.py::test_every_row_belongs_to_its_key",
+    ),
+    "fsync of files removed": Mutant(
+        "files.py",
+        "            os.fsync(descriptor)\n        finally:\n            os.close(descriptor)\n    except",
+        "            pass\n        finally:\n            os.close(descriptor)\n    except",
+        f"{STORE}::test_a_power_loss_costs_nothing_that_was_reported",
+    ),
+    "fsync of folders removed": Mutant(
+        "files.py",
+        "    os.rename(aside, path)  # noqa: PTH104\n    fsync_folder(path.parent)",
+        "    os.rename(aside, path)",
+        f"{STORE}::test_a_power_loss_costs_nothing_that_was_reported",
+    ),
+}
+
+
+def run_test(test: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run one test of the suite against the package in ``folder``."""
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(TESTS / test)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=folder,
+        timeout=300,
+    )
+
+
+@pytest.fixture
+def copied(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "deepfeat", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutant_is_killed(name, copied):
+    mutant = MUTANTS[name]
+    file = copied / "deepfeat" / mutant.file
+    text = file.read_text()
+    assert text.count(mutant.old) == 1, f"{mutant.file} has changed: mend the mutant"
+    file.write_text(text.replace(mutant.old, mutant.new))
+    done = run_test(mutant.test, copied)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "1 failed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("test", sorted({mutant.test for mutant in MUTANTS.values()}))
+def test_without_a_fault_the_same_tests_pass(test, copied):
+    """So that a mutant is not killed by the copying."""
+    done = run_test(test, copied)
+    assert done.returncode == 0, done.stdout + done.stderr
