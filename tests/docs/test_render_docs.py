@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -54,17 +53,19 @@ def test_a_drifted_page_is_named_and_left_alone(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    monkeypatch.setattr(render, "ROOT", tmp_path)
-    monkeypatch.setattr(render, "DOCS", tmp_path / "docs")
-    page = tmp_path / "docs" / "store.md"
-    altered = page.read_text().replace("| 4 | `corrupt` |", "| 5 | `corrupt` |")
+    page, other = tmp_path / "docs" / "a.md", tmp_path / "docs" / "b.md"
+    page.parent.mkdir()
+    fresh = render.rendered("# A\n\n<!-- begin: statuses -->\n<!-- end: statuses -->\n\nEnd.\n")
+    altered = fresh.replace("| 4 | `corrupt` |", "| 5 | `corrupt` |")
     page.write_text(altered)
+    other.write_text("No region.\n")
+    monkeypatch.setattr(render, "ROOT", tmp_path)
+    monkeypatch.setattr(render, "DOCS", page.parent)
     assert render.main(["--check"]) == 1
-    assert capsys.readouterr().err.splitlines() == ["docs/store.md has drifted: run 'make docs'"]
-    assert page.read_text() == altered
+    assert capsys.readouterr().err == "docs/a.md has drifted: run 'make docs'\n"
+    assert page.read_text() == altered != fresh
     assert render.main([]) == 0
-    assert page.read_text() == (ROOT / "docs" / "store.md").read_text()
+    assert (page.read_text(), other.read_text()) == (fresh, "No region.\n")
 
 
 def test_an_unknown_region_is_refused(render: ModuleType) -> None:

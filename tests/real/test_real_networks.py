@@ -29,7 +29,7 @@ pytestmark = [
 # Per cent over 1,381 images, measured with the networks' own programs when the files were made.
 MEASURED = {"squeezenet1_0": 45.6, "squeezenet1_1": 51.7, "mobilenet_v2": 67.2}
 POINTS = 2.0
-# Bars for 304 images. The weakest network has 44.4 there, and 35.2 when only red and blue are swapped.
+# Bars for 304 images: the weakest network has 44.4 there, with red and blue swapped 35.2.
 AT_LEAST, AT_MOST_WRONG = 40.0, 15.0
 
 
