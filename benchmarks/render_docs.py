@@ -57,8 +57,9 @@ def cli() -> str:
 
 def _command(name: str, command: click.Command) -> str:
     context = click.Context(command, info_name=f"deepfeat {name}")
+    usage = command.collect_usage_pieces(context)
     words, _, examples = inspect.cleandoc(command.help or "").partition("\b\n")
-    parts = [f"## deepfeat {name}", f"    {' '.join(_usage(context))}"]
+    parts = [f"## deepfeat {name}", f"    {' '.join([context.command_path, *usage])}"]
     parts.append(words.strip().replace("<", "&lt;"))
     if examples:
         parts.append("\n".join(["```console", *_commands_of(examples), "```"]))
@@ -67,10 +68,6 @@ def _command(name: str, command: click.Command) -> str:
     statuses = re.findall(r"^ *(\d+)  (.*)$", command.epilog or "", re.MULTILINE)
     parts.append(table(("exit status", "meaning"), statuses))
     return "\n\n".join(parts)
-
-
-def _usage(context: click.Context) -> list[str]:
-    return [context.command_path, *context.command.collect_usage_pieces(context)]
 
 
 def _commands_of(examples: str) -> list[str]:
@@ -168,15 +165,15 @@ def networks() -> str:
     head = ("network", "default layer", "dimension", "stride", "offset", "receptive field")
     rows = [
         (one["name"], layer["name"], layer["channels"], layer["stride"], layer["offset"])
-        + (_whole(layer["receptive_field"]), layer["smallest_side"], ", ".join(one["weights"]))
+        + (
+            layer["receptive_field"] or "whole image",
+            layer["smallest_side"],
+            ", ".join(one["weights"]),
+        )
         for one in found["networks"]
         for layer in one["layers"]
     ]
     return table((*head, "smallest side", "weights"), rows) + "\n\n" + source(found)
-
-
-def _whole(field: int | None) -> object:
-    return "whole image" if field is None else field
 
 
 def fields() -> str:
@@ -228,7 +225,7 @@ def _run(found: dict[str, Any]) -> str:
 def oracles() -> str:
     """Distances to descriptors that share no code with ours."""
     rows = [
-        (found["network"], _layer_and_weights(found), f"{found['images']:,}")
+        (found["network"], f"{found['layer']}, {found['weights']}", f"{found['images']:,}")
         + tuple(f"{found[name]:.1e}" for name in DISTANCES)
         for found in results("oracle-*")
     ]
@@ -240,10 +237,6 @@ def oracles() -> str:
 
 
 DISTANCES = ("median_relative", "largest_relative", "median_same_pixels", "largest_same_pixels")
-
-
-def _layer_and_weights(found: dict[str, Any]) -> str:
-    return ", ".join(str(found[name]) for name in ("layer", "weights") if name in found)
 
 
 def source(found: dict[str, Any]) -> str:

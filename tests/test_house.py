@@ -22,7 +22,8 @@ FLOORS = [  # a room may import rooms of lower floors, and itself
     {"extraction"},
     {"evaluation"},
     {"report", "demo"},
-    {"cli", "__init__", "__main__"},
+    {"cli", "__init__"},
+    {"__main__"},
 ]
 HEAVY = {  # where a heavy library may be imported
     "torch": {"networks", "extraction", "classify"},

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from deepfeat.cli.options import exits, print_json, with_output_options
 from deepfeat.cli.table import table
 
 HEAD = ("network", "layer", "dimension", "stride", "offset", "receptive field", "smallest side")
+WEIGHTS = "known weights"
 
 
 @click.command(epilog=exits(0, 64, 70))
@@ -18,7 +21,8 @@ def networks(pattern: str, as_json: bool, quiet: bool) -> None:
 
     For each: the default layer, the dimension of its descriptor, and in pixels of the resized image
     the stride of its map, the offset (centre of position 0), the receptive field and the smallest
-    shorter side. A name alone lists every layer, and the weights that are known.
+    shorter side; and the weights that are known by name, the default first. A name alone lists
+    every layer; deeper modules of torchvision's networks can be named by their path.
     """
     from deepfeat.errors import NetworkError
     from deepfeat.networks.listing import describe_network
@@ -30,16 +34,22 @@ def networks(pattern: str, as_json: bool, quiet: bool) -> None:
         row_of(pattern)  # says why a network such as vit_b_16 is not there
         raise NetworkError(f"no network matches '{pattern}'", advice=advice([], pattern, LISTING))
     with_all = names == [pattern]
-    described = [describe_network(name, with_all_layers=with_all) for name in names]
+    with click.progressbar(
+        names, file=sys.stderr, hidden=quiet or not sys.stderr.isatty()
+    ) as shown:
+        described = [describe_network(name, with_all_layers=with_all) for name in shown]
     if as_json:
         print_json({"schema": "deepfeat.networks/1", "networks": described})
         return
     rows = [(one["name"], *_cells(layer)) for one in described for layer in one["layers"]]
-    click.echo(table(HEAD, rows, right=range(2, 7)))
     if with_all:
+        click.echo(table(HEAD, rows, right=range(2, 7)))
         click.echo(f"\nweights: {', '.join(described[0]['weights']) or 'none published'}")
         click.echo(f"default layer: {described[0]['default_layer']}")
     else:
+        weights = [" ".join(one["weights"]) or "none published" for one in described]
+        wide = [(*row, names) for row, names in zip(rows, weights, strict=True)]
+        click.echo(table((*HEAD, WEIGHTS), wide, right=range(2, 7)))
         click.echo(
             f"\n{len(names)} networks; 'deepfeat networks NAME' lists every layer and weights."
         )

@@ -47,11 +47,7 @@ def open_source(source: str | os.PathLike[str] | DataSet, selection: Selection) 
         Where there is nothing to read, or the CSV contradicts itself.
     """
     if isinstance(source, DataSet):
-        if any(entry.box is not None for entry in source.entries):
-            raise UsageError(
-                f"data set '{source.name}' has regions", expected="entries that are whole images"
-            )
-        places = _places(source.entries)
+        places = _places(source.name, source.entries)
         return Source(source.name, Path(), places, {"kind": "data set", "name": source.name})
     path = Path(source)
     if path.is_dir():
@@ -69,11 +65,11 @@ def open_source(source: str | os.PathLike[str] | DataSet, selection: Selection) 
             expected="a folder of images, or a CSV file with their paths",
             advice="Check the path.",
         )
-    places = _places(listing.entries)
+    places = _places(str(path), listing.entries)
     return Source(name, root, places, rule, listing)
 
 
-def _places(entries: Sequence[Entry]) -> dict[bytes, Path]:
+def _places(name: str, entries: Sequence[Entry]) -> dict[bytes, Path]:
     """Keys as a store takes them: names that no reader could mistake for a place outside.
 
     An absolute path, or one that leaves its CSV's folder, is named by its path from the root of the
@@ -81,6 +77,12 @@ def _places(entries: Sequence[Entry]) -> dict[bytes, Path]:
     """
     places: dict[bytes, Path] = {}
     for entry in entries:
+        if entry.box is not None:
+            raise UsageError(
+                f"'{name}' has regions of images",
+                expected="whole images: regions cannot be described yet",
+                advice="Leave out the columns x0, y0, x1, y1.",
+            )
         key = entry.key
         if key.startswith(b"/") or b".." in key.split(b"/"):
             key = os.fsencode(os.path.abspath(entry.place)).lstrip(b"/")  # noqa: PTH100

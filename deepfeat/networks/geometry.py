@@ -73,7 +73,9 @@ def smallest_side(forward: Forward, largest: int = 1024) -> int:
     ``forward`` works on the meta device: nothing is computed, only shapes. It must give a map at
     ``largest``.
     """
-    low, high = 0, largest
+    if map_shape(forward, 1):  # a fully padded network, as most are
+        return 1
+    low, high = 1, largest
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if map_shape(forward, middle) else (middle, high)

@@ -1,6 +1,7 @@
 """Stopped by a signal, killed, started twice: the same command goes on and ends in the same bytes.
 
-Real processes of the installed command, on one thread each so that they do not compete.
+Real processes of the installed command, on one thread each so that they do not compete. Every start
+loads torch anew, which is where the seconds of these tests go.
 """
 
 from __future__ import annotations

@@ -106,6 +106,13 @@ def test_absolute_paths_of_a_csv_become_keys_without_a_root(images, alone, tmp_p
         assert np.linalg.norm(row - alone["a/1.png"]) / np.linalg.norm(row) <= 1e-5
 
 
+def test_regions_are_refused_rather_than_described_as_whole_images(images, tmp_path):
+    path = images / "regions.csv"
+    path.write_text("path,x0,y0,x1,y1\na/0.png,0,0,100,100\n")
+    with pytest.raises(UsageError, match="regions"):
+        extract(path, tmp_path / "a.h5", **SMALL, scales=(224,))
+
+
 def test_two_paths_to_one_key_are_refused(images, tmp_path):
     path = images.parent / "twice.csv"
     place = images / "a" / "1.png"

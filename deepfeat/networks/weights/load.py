@@ -20,6 +20,7 @@ from deepfeat.networks.preprocessing import PREPROCESSINGS, Preprocessing, load_
 from deepfeat.networks.weights import caffemodel, mat, pth, safetensor
 from deepfeat.networks.weights.fetch import Progress, fetch
 from deepfeat.networks.weights.named import (
+    OXFORD,
     Allows,
     Named,
     Pooling,
@@ -204,7 +205,10 @@ def _from_file(
     # Read before hashed: a foreign file is refused by its first bytes, however long it is.
     state, allows = prepared(network, form.read(path), path)
     sha256 = files.sha256_of(path)
-    pooling = rounding or form.pooling
+    # The paper's own file keeps the rounding it was trained with, whatever name it is given by.
+    known = OXFORD.get(network)
+    is_oxford = known is not None and sha256.startswith(known.download.sha256_prefix)
+    pooling = rounding or ("ceil" if is_oxford else form.pooling)
     weights = Weights(
         name=path.name,
         sha256=sha256,
