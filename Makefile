@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types tests test-real docs soak clean
+.PHONY: demo test lint types tests test-real docs clean
 
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -22,8 +22,9 @@ lint: .venv/installed
 types: .venv/installed
 	$(BIN)/mypy
 
+# Two processes of one thread each: most tests are too small for two threads to help.
 tests: .venv/installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Real images and weights, some minutes: make test-real DEEPFEAT_TEST_DATA=FOLDER
 test-real: .venv/installed

@@ -41,6 +41,20 @@ def info(store: str, keys: bool, failures: bool, as_json: bool, quiet: bool) -> 
         click.echo("\n" + table(("key", "status", "advice"), lines))
 
 
+_POOLED = {"floor": "rounded down", "ceil": "rounded up", "as-built": "as built"}
+
+
+def _stated(facts: Any, *names: str) -> str:
+    """A fact by its path; a store from elsewhere need not state it."""
+    for name in names:
+        facts = facts.get(name) if isinstance(facts, dict) else None
+    return facts if isinstance(facts, str) else "not stated"
+
+
+def _triple(values: list[float]) -> str:
+    return "(" + ", ".join(f"{value:g}" for value in values) + ")"
+
+
 def _printable(key: str) -> str:
     return key.encode("utf-8", "backslashreplace").decode()
 
@@ -53,8 +67,24 @@ def _text(described: dict[str, Any]) -> str:
         for name, layer in described["layers"].items()
     ]
     holes = {name: n for name, n in described["statuses"].items() if name != "ok"}
-    weights = provenance.get("facts", provenance).get("weights", {})
-    untrained = provenance.get("facts", provenance).get("untrained")
+    made_of, stated = provenance["identity"], provenance["facts"]
+    network, image, sampling = made_of["network"], made_of["image"], made_of["sampling"]
+    numbers = network["preprocessing"]
+    views = [
+        sampling["view"],
+        "averaged with the mirror" if sampling["mirror"] else "without mirror",
+        f"{sampling['over_positions']} over positions",
+        *(
+            [f"{sampling['across_scales']} across scales {', '.join(sampling['scales'])}"]
+            if sampling["across_scales"] != "none"
+            else []
+        ),
+    ]
+    pixels = [
+        f"{image['filter']} to the shorter side",
+        "EXIF applied" if image["exif"] else "EXIF ignored",
+        *([] if image["upscale"] else ["never enlarged"]),
+    ]
     return facts(
         [
             ("store", f"{described['store']} ({described['form']}, {size(described['bytes'])})"),
@@ -62,9 +92,22 @@ def _text(described: dict[str, Any]) -> str:
             ("images", f"{described['statuses'].get('ok', 0)} of {described['images']} ok"),
             ("holes", ", ".join(f"{n} {name}" for name, n in holes.items())),
             ("descriptors", "; ".join(layers)),
-            ("network", provenance["identity"]["network"]["name"]),
-            ("weights", weights.get("name")),
-            ("untrained", "YES: random numbers, for trying only" if untrained else None),
+            ("network", f"{network['name']}, pooled sizes {_POOLED[network['pooling']]}"),
+            (
+                "weights",
+                f"{_stated(stated, 'weights', 'name')}, sha256 {network['weights_sha256'][:16]}...",
+            ),
+            (
+                "untrained",
+                "YES: random numbers, for trying only" if stated.get("untrained") else None,
+            ),
+            (
+                "preprocessing",
+                f"{_stated(stated, 'preprocessing')}: {numbers['order']}, 0-{numbers['range']}, "
+                f"minus {_triple(numbers['mean'])}, by {_triple(numbers['std'])}",
+            ),
+            ("views", ", ".join(views)),
+            ("images to pixels", ", ".join(pixels)),
             ("identity", identity),
             ("environments", len(described["environments"])),
         ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
@@ -20,7 +21,7 @@ from deepfeat.cli.options import print_json
 from deepfeat.cli.verify import verify
 from deepfeat.errors import DeepfeatError, UsageError
 
-USAGE = 64
+USAGE, BUG = 64, 70
 
 
 @click.group(
@@ -72,6 +73,10 @@ def _status(arguments: list[str]) -> int:
     except BrokenPipeError:  # the reader has seen enough: as for any other filter
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception:
+        traceback.print_exc()
+        click.echo("deepfeat: this is a bug in deepfeat; please report the lines above", err=True)
+        return BUG
 
 
 def _print_error(error: DeepfeatError) -> None:

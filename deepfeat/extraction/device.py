@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 import deepfeat
+from deepfeat.store.shard import hdf5_version
 
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "h5py")
 
@@ -38,11 +39,12 @@ def environment(device: torch.device) -> dict[str, str | int]:
     from PIL import features
 
     versions: dict[str, str | int] = {name: _version(name) for name in PACKAGES}
-    decoders = {name: str(features.version(name)) for name in ("jpg", "zlib", "webp")}
+    decoders = {name: str(features.version(name)) for name in ("libjpeg_turbo", "zlib", "webp")}
     return {
         "deepfeat": deepfeat.__version__,
         "python": platform.python_version(),
         **versions,
+        "hdf5": hdf5_version(),
         **decoders,
         "device": _name(device),
         "precision": "fp32",

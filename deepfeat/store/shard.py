@@ -287,3 +287,8 @@ def pieces_of(
         attributes, {path: (array.shape, array.dtype) for path, array in arrays.items()}
     )
     return lambda: layout.pieces(lambda path: [bytes_of(arrays[path])])
+
+
+def hdf5_version() -> str:
+    """The HDF5 library that lays the files out: another release may do it differently."""
+    return str(h5py.version.hdf5_version)
