@@ -215,6 +215,7 @@ def _run(found: dict[str, Any]) -> str:
         ("time", f"{found['seconds']:,.0f} s, {found['images_per_second']:.2f} images/s ({share})"),
         ("store", f"{found['bytes']:,} bytes"),
     ]
+    rows += [("remark", found["remark"])] if found.get("remark") else []
     parts = [f"### {found['network']}", table(("", ""), rows), source(found)]
     for name, reader in (("info", "`deepfeat info`"), ("h5py", "h5py"), ("pandas", "pandas")):
         if found.get(name):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from deepfeat.extraction.decoding import Decoded
 from deepfeat.extraction.describe import aggregate, describe
+from deepfeat.extraction.device import memory_bytes
 from deepfeat.extraction.request import Sampling
 from deepfeat.networks.network import Network
 from deepfeat.progress import Meter
@@ -50,6 +51,7 @@ class Shard:
         rows = [row for row, _ in batch]
         sampling = self.sampling
         try:
+            self._check_memory(batch)
             described = describe(
                 self.network,
                 [pixels for _, pixels in batch],
@@ -68,6 +70,18 @@ class Shard:
             return
         for layer, values in described.items():
             self.descriptors[layer, scale][rows] = values
+
+    def _check_memory(self, batch: Waiting) -> None:
+        """Refuse what cannot fit: the system would end the whole run, not this image alone."""
+        views = len(batch) * (2 if self.sampling.mirror else 1)
+        height, width = batch[0][1].shape[:2]
+        needed = views * height * width * self.network.bytes_per_pixel
+        there = memory_bytes(self.network.device)
+        if needed > there:
+            raise MemoryError(
+                f"{height} x {width} pixels would need about {needed / 1e9:.1f} GB of memory, "
+                f"{there / 1e9:.1f} GB are there"
+            )
 
     def columns(self) -> dict[tuple[str, str], Array]:
         """What is stored: every scale, or the aggregate alone."""

@@ -95,6 +95,34 @@ def map_shape(forward: Forward, side: int) -> tuple[int, ...] | None:
     return tuple(output.shape) if isinstance(output, Tensor) and output.numel() else None
 
 
+def bytes_per_pixel(module: nn.Module, forward: Forward, side: int) -> int:
+    """Bytes of activations that a pass over one image holds at once, for each pixel of the image.
+
+    Twice the largest input and output of any single operation inside ``module``, because kernels
+    reorder their inputs; read off a pass of ``forward`` on the meta device.
+    """
+    largest = 0
+
+    def hook(operation: nn.Module, inputs: object, output: object) -> None:
+        nonlocal largest
+        largest = max(largest, _bytes(inputs) + _bytes(output))
+
+    leaves = [child for child in module.modules() if not list(child.children())]
+    hooks = [leaf.register_forward_hook(hook) for leaf in leaves]
+    try:
+        map_shape(forward, side)
+    finally:
+        for handle in hooks:
+            handle.remove()
+    return -(-2 * largest // (side * side))
+
+
+def _bytes(values: object) -> int:
+    if isinstance(values, Tensor):
+        return values.numel() * values.element_size()
+    return sum(map(_bytes, values)) if isinstance(values, (tuple, list)) else 0
+
+
 def _walk(graph: fx.Graph, module: nn.Module, axis: int) -> dict[str, Field]:
     """Field of each node in order; a submodule's is that of the last node inside it."""
     of_node: dict[fx.Node, Field | None] = {}

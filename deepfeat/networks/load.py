@@ -15,7 +15,14 @@ from torch import Tensor, nn
 from deepfeat.errors import NetworkError, WeightsError, some
 from deepfeat.networks import alexnet, from_torchvision, vgg
 from deepfeat.networks.from_torchvision import AUXILIARY, INCEPTIONS, Cutting
-from deepfeat.networks.geometry import Field, Layer, fields_of, map_shape, smallest_side
+from deepfeat.networks.geometry import (
+    Field,
+    Layer,
+    bytes_per_pixel,
+    fields_of,
+    map_shape,
+    smallest_side,
+)
 from deepfeat.networks.network import Body, Network, choose_device
 from deepfeat.networks.table import Row, row_of
 from deepfeat.networks.weights.load import Weights, check_layers, load_weights
@@ -81,13 +88,14 @@ def load_network(
     own = name in INCEPTIONS and is_torchvisions_own(name, facts.sha256)
     body = _build(name, row, pooling, classes, auxiliary=has_auxiliary, transform_input=own)
     described = describe_layers(name, body, chosen)
+    memory = bytes_per_pixel(body, lambda x: next(iter(body(x, chosen).values())), PROBE)
     if state is None:
         facts = _fill_with_random_numbers(body, facts)
     else:
         _fill(body, state, facts, name)
     body.keep_up_to(chosen)
     body.eval().requires_grad_(False).to(place)
-    return Network(name, "dense", described, facts, pooling, body, place)
+    return Network(name, "dense", described, facts, pooling, body, place, memory)
 
 
 def skeleton(name: str) -> tuple[Row, Body]:

@@ -24,7 +24,8 @@ class Network:
     """Architecture, weights and preprocessing, on a device, in evaluation mode.
 
     ``layers`` are those it was loaded for; ``pooling`` is how pooled sizes are rounded ("floor",
-    "ceil", or "as-built" where the architecture leaves no choice).
+    "ceil", or "as-built" where the architecture leaves no choice); ``bytes_per_pixel`` estimates
+    the memory that a pass needs.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Network:
     pooling: str
     body: Body
     device: torch.device
+    bytes_per_pixel: int
 
     @property
     def smallest_side(self) -> int:

@@ -10,8 +10,10 @@ from PIL import Image
 
 from deepfeat import csv_dataset, extract, folder_dataset, load_network
 from deepfeat.errors import DataError, StoreMismatch, TooManyFailures, UsageError
+from deepfeat.extraction import pipeline
 from deepfeat.extraction.describe import describe
 from deepfeat.extraction.request import scales_of
+from deepfeat.status import CASES, Status
 
 SMALL = {"network": "vgg8-small", "weights": "random:3"}
 
@@ -182,6 +184,28 @@ def test_same_contents_are_noted_on_the_later_row(images, tmp_path):
         (folder / name).write_bytes((images / "a" / "0.png").read_bytes())
     with extract(folder, tmp_path / "s.h5", **SMALL, scales=(224,)) as store:
         assert [int(note) & 1 << 9 for note in store.notes] == [0, 1 << 9]
+
+
+def test_an_image_that_cannot_fit_in_memory_is_a_hole_and_the_others_are_not(
+    images, save_picture, tmp_path
+):
+    """A long strip, enlarged: 224 x 56,000 pixels for a network of some 400 bytes a pixel."""
+    folder = tmp_path / "images"
+    save_picture(folder / "good.png", 224, 240, seed=1)
+    save_picture(folder / "strip.png", 24, 7000, seed=2)
+    network = load_network("vgg8-small", weights="random:3")
+    needed = 2 * 224 * (7000 * 224 // 24) * network.bytes_per_pixel
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "memory_bytes", lambda device: needed - 1)
+        with extract(folder, tmp_path / "a.h5", **SMALL, scales=(224,)) as store:
+            assert [CASES[Status(s)].name for s in store.statuses] == ["ok", "out-of-memory"]
+    assert "GB of memory" in (tmp_path / "a.h5.failures.csv").read_text()
+
+
+def test_the_estimate_of_memory_is_above_what_the_first_layers_hold():
+    """VGG's first block keeps 64 channels in and out of a convolution at full size."""
+    network = load_network("vgg11", weights="random:0", layers=("pool1",))
+    assert network.bytes_per_pixel >= 2 * 4 * 64
 
 
 @pytest.mark.parametrize("scales", [(0,), (-5,), (256, 256), (100_000,), ("big",), (), (1.5,)])
