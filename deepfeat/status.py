@@ -60,7 +60,7 @@ CASES: dict[Status, Case] = {
     Status.TOO_LARGE: Case(
         "too-large",
         "more bytes or pixels than the limits",
-        "shrink it, or raise --max-pixels or --max-bytes",
+        "shrink or crop it, or raise --max-pixels or --max-bytes",
         False,
     ),
     Status.TOO_SMALL: Case(

@@ -36,6 +36,7 @@ def look_up(
 def advice(names: Iterable[str], name: str, listing: str = "") -> str:
     """Near misses of ``name`` among ``names``, or where to find them all."""
     known = list(names)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    longer = [one for one in known if name and one.startswith(name)][:3]
+    near = list(dict.fromkeys([*longer, *difflib.get_close_matches(name, known, n=3, cutoff=0.6)]))
     hint = f"Did you mean {some(near)}? " if near else ""
     return hint + (f"'{listing}' lists them all." if listing else f"Known: {some(known, 40)}.")

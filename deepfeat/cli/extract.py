@@ -10,7 +10,6 @@ import click
 from deepfeat.cli.extract_words import beginning, dry_run_text, summary_text
 from deepfeat.cli.options import (
     Colour,
-    Failures,
     List,
     exits,
     print_json,
@@ -113,7 +112,6 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option(
     "--max-failures",
-    type=Failures(),
     metavar="N|P%",
     help="Accept that many holes; one more ends the run with status 65.",
 )
@@ -132,7 +130,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Images a shard: what a kill costs at most. Frozen at the start.",
 )
-@click.option("--dry-run", is_flag=True, help="Images, disk and time; writes nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Images, disk and time from a short trial; writes no store."
+)
 @click.option("--wait", is_flag=True, help="Wait while another process writes the store.")
 @click.option(
     "--accept-environment",
@@ -165,7 +165,8 @@ def extract(source: str, store: str | None, **options: Any) -> int:
       deepfeat extract images/ --network resnet50 --scales 224,native
       deepfeat extract images/ my.h5 --weights vgg.safetensors --preprocessing torchvision
     """
-    from deepfeat.extraction.run import Limit, prepare_run, run
+    from deepfeat.extraction.limit import limit_of
+    from deepfeat.extraction.run import prepare_run, run
     from deepfeat.extraction.trial import dry_run
 
     quiet, as_json = options["quiet"], options["as_json"]
@@ -178,7 +179,7 @@ def extract(source: str, store: str | None, **options: Any) -> int:
         return 0
     if not quiet:
         click.echo(beginning(prepared), err=True)
-    limit = Limit(*options["max_failures"]) if options["max_failures"] else Limit()
+    limit = limit_of(options["max_failures"])
     with shown("extracting", silent=is_silent) as report:
         summary = run(prepared, limit=limit, report=report, command=["deepfeat", *sys.argv[1:]])
     print_json(summary) if as_json else click.echo(summary_text(summary))

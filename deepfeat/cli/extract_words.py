@@ -50,10 +50,11 @@ def dry_run_text(answer: dict[str, Any]) -> str:
             ("layers", ", ".join(f"{name} ({d})" for name, d in answer["layers"].items())),
             ("scales", ", ".join(answer["scales"])),
             ("store", f"{answer['store']} ({answer['form']})"),
+            ("", "exists: the run would go on with it" if answer["store_exists"] else None),
             ("disk needed", size(answer["bytes_needed"])),
             ("disk free", size(answer["bytes_free"])),
-            ("rate", "unknown: no image of the trial could be read" if rate is None else
-             f"{rate:.2f} images/s in a short trial"),
+            ("rate", _counts(answer["trial_holes"]) + " in the trial: unknown" if rate is None
+             else f"{rate:.2f} images/s in a short trial"),
             ("time", "unknown" if seconds is None else f"about {duration(seconds)}"),
         ]
     )  # fmt: skip
@@ -61,7 +62,7 @@ def dry_run_text(answer: dict[str, Any]) -> str:
 
 def summary_text(summary: dict[str, Any]) -> str:
     """What the run did, and where to look next."""
-    failures = ", ".join(f"{n} {name}" for name, n in summary["failures"].items())
+    failures = _counts(summary["failures"])
     changes = ", ".join(f"{n} {what}" for what, n in summary["changes"].items() if n)
     computed, rate = summary["computed"], summary["images_per_second"]
     share = ", ".join(f"{name} {100 * part:.0f} %" for name, part in summary["share"].items())
@@ -71,6 +72,7 @@ def summary_text(summary: dict[str, Any]) -> str:
             ("store", f"{summary['store']} ({summary['form']}, {size(summary['bytes'])})"),
             ("images", f"{summary['ok']} of {summary['images']} ok"),
             ("holes", failures and f"{failures}; see {summary['failures_csv']}"),
+            ("folders not read", ", ".join(summary["unreadable_folders"])),
             ("duplicates", summary["duplicates"] or None),
             ("computed", done if computed else "nothing to do: everything was there"),
             ("weights", _weights_words(summary["weights"], True) if summary["untrained"] else None),
@@ -78,3 +80,7 @@ def summary_text(summary: dict[str, Any]) -> str:
             ("next", f"deepfeat info {summary['store']}"),
         ]
     )
+
+
+def _counts(numbers: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in numbers.items())

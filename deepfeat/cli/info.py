@@ -56,7 +56,9 @@ def _triple(values: list[float]) -> str:
 
 
 def _printable(key: str) -> str:
-    return key.encode("utf-8", "backslashreplace").decode()
+    """A key for a terminal: nothing in it may move the cursor or change what is seen."""
+    text = key.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _text(described: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from deepfeat.cli.options import print_json
 from deepfeat.cli.verify import verify
 from deepfeat.errors import DeepfeatError, UsageError
 
-USAGE, BUG = 64, 70
+USAGE, BUG, IO_ERROR = 64, 70, 74
 
 
 @click.group(
@@ -52,7 +52,8 @@ def _status(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
         result = deepfeat.main(arguments, prog_name="deepfeat", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the caller: then nobody waits for it
+            sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -73,6 +74,9 @@ def _status(arguments: list[str]) -> int:
     except BrokenPipeError:  # the reader has seen enough: as for any other filter
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        click.echo(f"deepfeat: {error.strerror or error}: {error.filename or 'output'}", err=True)
+        return IO_ERROR
     except Exception:
         traceback.print_exc()
         click.echo("deepfeat: this is a bug in deepfeat; please report the lines above", err=True)

@@ -40,26 +40,6 @@ class List(click.ParamType[tuple[str, ...]]):
         return parts
 
 
-class Failures(click.ParamType[tuple[int | None, float | None]]):
-    """``12`` or ``1%``."""
-
-    name = "failures"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int | None, float | None]:
-        text = str(value).strip()
-        number = text.removesuffix("%")
-        try:
-            if text.endswith("%"):
-                per_cent = float(number)
-                if 0 <= per_cent <= 100:
-                    return None, per_cent
-            elif int(number) >= 0:
-                return int(number), None
-        except ValueError:
-            pass
-        self.fail(f"'{value}' is neither a number of images nor a percentage", param, ctx)
-
-
 class Colour(click.ParamType[tuple[int, int, int]]):
     """``255,255,255``."""
 

@@ -59,7 +59,7 @@ class Extractor:
         preprocessing: str | None = None,
         pool_rounding: str | None = None,
         layer: str | None = None,
-        scales: Sequence[int | str] = DEFAULT_SCALES,
+        scales: int | str | Sequence[int | str] = DEFAULT_SCALES,
         across_scales: str = "mean",
         normalise: str = "end",
         mirror: bool = True,
@@ -75,6 +75,10 @@ class Extractor:
         self.normalise = normalise
         self.mirror = mirror
         self.device = device
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
+        return f"Extractor({given})"
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The arguments of the constructor, by name."""
@@ -111,6 +115,10 @@ class Extractor:
         DataError
             Naming the image and what is wrong with it.
         """
+        if isinstance(images, (str, bytes, os.PathLike, pillow.Image)) or _is_one_array(images):
+            raise UsageError(
+                "encode takes a list of images", advice="Put the one image into a list: [image]."
+            )
         network, settings, layer = self._load()
         vectors: list[NDArray[np.float32] | None] = []
         with reference_mode():
@@ -156,6 +164,8 @@ class Extractor:
     def _load(self) -> tuple[Network, Settings, str]:
         """Network, settings and layer, made once for the present parameters."""
         if "_loaded" not in self.__dict__:
+            if self.layer is not None and not isinstance(self.layer, str):
+                raise UsageError("an Extractor has one layer", found=repr(self.layer))
             request = Request(
                 NetworkChoice(
                     self.network,
@@ -168,7 +178,7 @@ class Extractor:
                 Sampling(scales_of(self.scales), self.mirror),
             )
             network = load_chosen(request.network)
-            check_scales(network, request.sampling.scales)
+            check_scales(network.name, network.layers, request.sampling.scales)
             (layer,) = network.layers
             self._loaded = (network, settings_of(request, network), layer)
         return self._loaded
@@ -182,7 +192,7 @@ class Extractor:
         return row
 
     def _dimension(self, network: Network, layer: str) -> int:
-        blocks = len(self.scales) if self.across_scales == "stack" else 1
+        blocks = len(scales_of(self.scales)) if self.across_scales == "stack" else 1
         return blocks * network.layers[layer].channels
 
 
@@ -200,12 +210,22 @@ _PARAMETERS = (
 )
 
 
+def _is_one_array(images: object) -> bool:
+    """A single (H, W, 3) picture; (N, H, W, 3) is a list of them."""
+    return isinstance(images, np.ndarray) and images.dtype != object and images.ndim < 4
+
+
 def _image_of(picture: Picture) -> Image:
     if isinstance(picture, np.ndarray):
         return from_array(picture)
     if isinstance(picture, pillow.Image):
         return from_pil(picture)
-    return decode_file(picture)
+    if isinstance(picture, (str, os.PathLike)):
+        return decode_file(picture)
+    raise UsageError(
+        f"a {type(picture).__name__} is no image",
+        expected="a path, a PIL image or an (H, W, 3) uint8 array",
+    )
 
 
 def _refusal(position: int, picture: Picture, decoded: Decoded) -> DataError:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deepfeat.datasets.dataset import DataSet
+from deepfeat.extraction.limit import limit_of
 from deepfeat.extraction.request import (
     DEFAULT_SCALES,
     NetworkChoice,
@@ -17,7 +18,7 @@ from deepfeat.extraction.request import (
     Working,
     scales_of,
 )
-from deepfeat.extraction.run import NO_LIMIT, Limit, prepare_run, run
+from deepfeat.extraction.run import prepare_run, run
 from deepfeat.images.limits import Limits
 from deepfeat.progress import Progress
 from deepfeat.store.read import Store, open_store
@@ -32,7 +33,7 @@ def extract(
     preprocessing: str | os.PathLike[str] | None = None,
     pool_rounding: str | None = None,
     layer: str | Sequence[str] | None = None,
-    scales: Sequence[int | str] = DEFAULT_SCALES,
+    scales: int | str | Sequence[int | str] = DEFAULT_SCALES,
     across_scales: str = "none",
     mirror: bool = True,
     over_positions: str = "mean",
@@ -44,7 +45,7 @@ def extract(
     device: str = "auto",
     batch_size: int | None = None,
     workers: int | None = None,
-    max_failures: int | None = None,
+    max_failures: int | str | None = None,
     max_pixels: int | None = None,
     max_bytes: int | None = None,
     extensions: Sequence[str] | None = None,
@@ -81,8 +82,8 @@ def extract(
     store_dtype : {"float32", "float16"}
     batch_size, workers : int, optional
         Images of one size in a pass, and decoding processes.
-    max_failures : int, optional
-        Holes that are accepted; one more raises ``TooManyFailures``.
+    max_failures : int or str, optional
+        Holes that are accepted, 12 or "1%"; one more raises ``TooManyFailures``.
     max_pixels, max_bytes : int, optional
         Limits of one image.
     extensions : sequence of str, optional
@@ -122,8 +123,7 @@ def extract(
         ),
     )
     prepared = prepare_run(source, store, request)
-    limit = NO_LIMIT if max_failures is None else Limit(count=max_failures)
-    run(prepared, limit=limit, report=progress)
+    run(prepared, limit=limit_of(max_failures), report=progress)
     return open_store(Path(prepared.store))
 
 

@@ -65,8 +65,10 @@ def facts_of(prepared: Prepared) -> dict[str, object]:
     }
 
 
-def summary_of(prepared: Prepared, meter: Meter, seconds: float) -> dict[str, object]:
-    """``deepfeat.extract/1``, read from the finished store itself."""
+def summary_of(
+    prepared: Prepared, meter: Meter, seconds: float
+) -> tuple[dict[str, object], dict[str, int]]:
+    """``deepfeat.extract/1``, read from the finished store itself, and its holes by status."""
     with open_store(prepared.store) as store:
         statuses = Counter(int(status) for status in store.statuses)
         failures = {name_of(c): n for c, n in sorted(statuses.items()) if c != Status.OK}
@@ -74,7 +76,7 @@ def summary_of(prepared: Prepared, meter: Meter, seconds: float) -> dict[str, ob
         weights = prepared.network.weights
         state = meter.now()
         failures_csv = report_path(prepared.store, prepared.form, "failures.csv")
-        return {
+        summary: dict[str, object] = {
             "schema": "deepfeat.extract/1",
             "store": str(prepared.store),
             "form": prepared.form,
@@ -86,6 +88,8 @@ def summary_of(prepared: Prepared, meter: Meter, seconds: float) -> dict[str, ob
             "failures_csv": str(failures_csv) if failures else None,
             "computed": meter.done,
             "skipped_files": dict(prepared.source.listing.skipped),
+            "unreadable_folders": list(prepared.source.listing.unreadable),
+            "links_not_followed": list(prepared.source.listing.links),
             "duplicates": len(hashes) - len(set(hashes)),
             "removed": 0,
             "layers": {name: layer.channels for name, layer in prepared.network.layers.items()},
@@ -99,3 +103,4 @@ def summary_of(prepared: Prepared, meter: Meter, seconds: float) -> dict[str, ob
             "images_per_second": round(meter.done / seconds, 4) if seconds > 0 else None,
             "share": {name: round(part, 4) for name, part in state.share.items()},
         }
+        return summary, failures

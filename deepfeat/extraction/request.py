@@ -5,7 +5,7 @@ The first three shape the numbers and become the store's identity; the other two
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from deepfeat.errors import UsageError
 from deepfeat.extraction.decoding import Settings
 from deepfeat.extraction.describe import ACROSS_SCALES, OVER_POSITIONS
 from deepfeat.images.limits import Limits
+from deepfeat.networks.geometry import Layer
 from deepfeat.networks.network import Network
 from deepfeat.store.identity import Identity, ImagePart, NetworkPart, SamplingPart
 from deepfeat.tables import look_up
@@ -98,14 +99,16 @@ class Request:
     working: Working = field(default_factory=Working)
 
 
-def scales_of(values: Sequence[int | str]) -> tuple[str, ...]:
-    """Scales as the store names them, ascending, "native" last.
+def scales_of(values: int | str | Sequence[int | str]) -> tuple[str, ...]:
+    """Scales as the store names them, ascending, "native" last; also of ``224`` or "224,256".
 
     Raises
     ------
     UsageError
         For none, a repeated one, or one that is neither "native" nor a side of 1 ... 16,384 pixels.
     """
+    if isinstance(values, (int, str)):
+        values = str(values).split(",")
     names = [str(value).strip() for value in values]
     for name in names:
         is_side = name.isascii() and name.isdigit() and 1 <= int(name) <= LARGEST_SCALE
@@ -122,7 +125,7 @@ def scales_of(values: Sequence[int | str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: LARGEST_SCALE + 1 if name == NATIVE else int(name)))
 
 
-def check_scales(network: Network, scales: Sequence[str]) -> None:
+def check_scales(network: str, layers: Mapping[str, Layer], scales: Sequence[str]) -> None:
     """Refuse scales that leave the network without a position, before any image is read.
 
     Raises
@@ -130,11 +133,12 @@ def check_scales(network: Network, scales: Sequence[str]) -> None:
     UsageError
         Naming the scale and the smallest side.
     """
+    smallest = max(layer.smallest_side for layer in layers.values())
     for scale in scales:
-        if scale != NATIVE and int(scale) < network.smallest_side:
+        if scale != NATIVE and int(scale) < smallest:
             raise UsageError(
-                f"scale {scale} is too small for {', '.join(network.layers)} of '{network.name}'",
-                expected=f"{network.smallest_side} to {LARGEST_SCALE} pixels",
+                f"scale {scale} is too small for {', '.join(layers)} of '{network}'",
+                expected=f"{smallest} to {LARGEST_SCALE} pixels",
                 advice="Give larger --scales, or an earlier --layer.",
             )
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from deepfeat.datasets.dataset import DataSet
-from deepfeat.errors import Interrupted, TooManyFailures
+from deepfeat.errors import CannotCreate, Interrupted, UsageError
 from deepfeat.extraction.decoding import Decoders
 from deepfeat.extraction.device import environment, reference_mode
+from deepfeat.extraction.limit import Limit
 from deepfeat.extraction.pipeline import Stopped, compute_shard
 from deepfeat.extraction.prepared import Prepared, facts_of, summary_of
 from deepfeat.extraction.request import (
@@ -27,33 +27,14 @@ from deepfeat.extraction.request import (
 )
 from deepfeat.extraction.source import open_source
 from deepfeat.extraction.stopping import Stop, stop_on_signals
-from deepfeat.networks.load import load_network
+from deepfeat.networks.load import foresee, load_network
 from deepfeat.networks.network import Network
 from deepfeat.progress import Meter, Report
 from deepfeat.status import name_of
 from deepfeat.store.writer import StoreWriter, open_writer
 
-RESULTS_PER_WORKER = 4  # decoded images that may wait for the network
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """How many holes are accepted: a number, or a percentage of the images; None for any."""
-
-    count: int | None = None
-    per_cent: float | None = None
-
-    def allows(self, holes: int, images: int) -> bool:
-        if self.per_cent is not None:
-            return holes <= images * self.per_cent / 100
-        return self.count is None or holes <= self.count
-
-    @property
-    def is_set(self) -> bool:
-        return self.count is not None or self.per_cent is not None
-
-
 NO_LIMIT = Limit()
+RESULTS_PER_WORKER = 4  # decoded images that may wait for the network
 
 
 def prepare_run(
@@ -73,10 +54,36 @@ def prepare_run(
         For anything that is wrong with source, network, weights or scales.
     """
     opened = open_source(source, request.selection)
-    network = load_chosen(request.network, download)
-    check_scales(network, request.sampling.scales)
-    path = Path(store) if store is not None else Path(f"{opened.name}.{network.name}.h5")
+    path = _path_of(store, f"{opened.name}.{request.network.name}.h5")
+    chosen = request.network
+    # Before any weights are fetched: a mistyped layer must not cost half a gigabyte.
+    layers = foresee(
+        chosen.name,
+        layers=chosen.layers,
+        weights=chosen.weights,
+        pool_rounding=chosen.pool_rounding,
+    )
+    check_scales(chosen.name, layers, request.sampling.scales)
+    network = load_chosen(chosen, download)
+    check_scales(network.name, network.layers, request.sampling.scales)
     return Prepared(opened, path, network, request)
+
+
+def _path_of(store: str | os.PathLike[str] | None, default: str) -> Path:
+    path = Path(default if store is None else store)
+    if not os.fspath(path.name):
+        raise UsageError(f"'{store}' is no name for a store", advice="Give FILE.h5 or a folder.")
+    try:
+        os.lstat(path)  # noqa: PTH116  (Path.exists hides a name that is too long)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise CannotCreate(
+            f"the store '{path}' cannot be made",
+            found=str(error.strerror),
+            advice="Choose another.",
+        ) from error
+    return path
 
 
 def load_chosen(
@@ -148,11 +155,12 @@ def run(
             with meter.stage("disk"):
                 writer.finish()
     seconds = time.perf_counter() - started
-    summary = summary_of(prepared, meter, seconds)
+    summary, failures = summary_of(prepared, meter, seconds)
+    limit.check(failures, meter.total)
     return summary | {
         "resumed": resumed,
         "changes": {"new": changes.new, "changed": changes.changed, "gone": changes.gone},
-        "exit_status": _exit_status(summary, limit),
+        "exit_status": 1 if failures and not limit.is_set else 0,
     }
 
 
@@ -160,6 +168,7 @@ def _compute(
     prepared: Prepared, writer: StoreWriter, meter: Meter, stop: Stop, limit: Limit
 ) -> None:
     """Compute every pending shard; decoding runs ahead across their borders."""
+    _check(writer, limit)
     pending = list(writer.pending)
     images = [listed for number in pending for listed in writer.shard(number)]
     tasks = (prepared.source.task(listed) for listed in images)
@@ -184,9 +193,14 @@ def _compute(
             with meter.stage("disk"):
                 writer.commit(number, shard)
             meter.committed(rows)
-            _check_limit(writer, limit)
+            _check(writer, limit)
             if stop():
                 raise _interrupted(prepared, writer, stop)
+
+
+def _check(writer: StoreWriter, limit: Limit) -> None:
+    failures = {name_of(code): count for code, count in sorted(writer.holes.items())}
+    limit.check(failures, len(writer.plan.listed))
 
 
 def _interrupted(prepared: Prepared, writer: StoreWriter, stop: Stop) -> Interrupted:
@@ -196,18 +210,3 @@ def _interrupted(prepared: Prepared, writer: StoreWriter, stop: Stop) -> Interru
         exit_status=128 + stop.signal,
         advice="Run the same command again to go on.",
     )
-
-
-def _check_limit(writer: StoreWriter, limit: Limit) -> None:
-    holes, images = sum(writer.holes.values()), len(writer.plan.listed)
-    if not limit.allows(holes, images):
-        raise TooManyFailures(
-            f"{holes} of {images} images failed, more than --max-failures allows",
-            found=", ".join(f"{name_of(code)} {n}" for code, n in sorted(writer.holes.items())),
-            advice="What is done stays; run again with a higher --max-failures to go on.",
-        )
-
-
-def _exit_status(summary: dict[str, object], limit: Limit) -> int:
-    """1 for holes, unless a limit said beforehand that they are fine."""
-    return 1 if summary["failures"] and not limit.is_set else 0

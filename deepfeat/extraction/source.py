@@ -49,8 +49,14 @@ def open_source(source: str | os.PathLike[str] | DataSet, selection: Selection) 
     if isinstance(source, DataSet):
         places = _places(source.name, source.entries)
         return Source(source.name, Path(), places, {"kind": "data set", "name": source.name})
+    if not isinstance(source, (str, os.PathLike)):
+        raise UsageError(
+            f"a source cannot be a {type(source).__name__}",
+            expected="a folder, a CSV file or a data set",
+            advice="For a list of images in memory there is Extractor.encode.",
+        )
     path = Path(source)
-    if path.is_dir():
+    if _is_folder(path):
         rule = _rule_of_folder(selection)
         listing = _list_folder(path, selection)
         name, root = path.resolve().name or "root", path
@@ -67,6 +73,13 @@ def open_source(source: str | os.PathLike[str] | DataSet, selection: Selection) 
         )
     places = _places(str(path), listing.entries)
     return Source(name, root, places, rule, listing)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:  # a name that is too long
+        raise DataMissing(f"there is no '{path}'", found=str(error.strerror)) from error
 
 
 def _places(name: str, entries: Sequence[Entry]) -> dict[bytes, Path]:

@@ -25,6 +25,7 @@ from deepfeat.networks.geometry import (
 )
 from deepfeat.networks.network import Body, Network, choose_device
 from deepfeat.networks.table import Row, row_of
+from deepfeat.networks.weights.foresee import check_named, foreseen_rounding
 from deepfeat.networks.weights.load import Weights, check_layers, load_weights
 from deepfeat.networks.weights.named import is_torchvisions_own
 from deepfeat.tables import advice
@@ -75,9 +76,12 @@ def load_network(
     WeightsError, WeightsUnavailable
         For weights that do not fit or are damaged, or that cannot be had.
     """
-    row = row_of(name)
+    row, body = skeleton(name)
     chosen = list(layers) if layers else [row.default_layer]
     place = choose_device(device)
+    # Before anything is fetched: a mistyped layer must not cost half a gigabyte.
+    _check_names(name, body, chosen)
+    check_named(name, weights, chosen, FULLY_CONNECTED)
     facts, state = load_weights(
         name, weights, preprocessing=preprocessing, cache=cache, progress=progress
     )
@@ -98,6 +102,33 @@ def load_network(
     return Network(name, "dense", described, facts, pooling, body, place, memory)
 
 
+def foresee(
+    name: str,
+    *,
+    layers: Sequence[str] | None = None,
+    weights: str | None = None,
+    pool_rounding: str | None = None,
+) -> dict[str, Layer]:
+    """The layers as ``load_network`` will give them, without any weights.
+
+    Weights from a file tell their rounding of pooled sizes only when they are read; until then the
+    smallest sides are those of rounding up, the more lenient ones.
+
+    Raises
+    ------
+    NetworkError
+        As ``load_network``.
+    """
+    row = row_of(name)
+    chosen = list(layers) if layers else [row.default_layer]
+    pooling = "as-built"
+    if row.rounds_pooled_sizes:
+        pooling = pool_rounding or foreseen_rounding(name, weights)
+    body = _build(name, row, pooling, IMAGENET_CLASSES, auxiliary=False, transform_input=False)
+    check_named(name, weights, chosen, FULLY_CONNECTED)
+    return describe_layers(name, body, chosen)
+
+
 def skeleton(name: str) -> tuple[Row, Body]:
     """The network without numbers, on the meta device: enough to describe its layers."""
     row = row_of(name)
@@ -114,6 +145,7 @@ def describe_layers(name: str, body: Body, layers: Sequence[str]) -> dict[str, L
     NetworkError
         For a layer that does not exist, has no map, or runs more than once in a pass.
     """
+    _check_names(name, body, layers)
     fields = _fields(body)
     return {layer: _describe(name, body, layer, fields) for layer in layers}
 
@@ -154,14 +186,17 @@ def _fields(body: Body) -> dict[str, Field]:
     return fields_of(nn.Sequential(OrderedDict(body.named_children())))
 
 
-def _describe(name: str, body: Body, layer: str, fields: Mapping[str, Field]) -> Layer:
+def _check_names(name: str, body: Body, layers: Sequence[str]) -> None:
     known = [*body.names, body.cut.layer] if isinstance(body, Cutting) else body.names
-    if layer not in known:
-        raise NetworkError(
-            f"'{name}' has no layer '{layer}'",
-            advice=advice(known, layer, f"deepfeat networks {name}"),
-        )
+    for layer in layers:
+        if layer not in known:
+            raise NetworkError(
+                f"'{name}' has no layer '{layer}'",
+                advice=advice(known, layer, f"deepfeat networks {name}"),
+            )
 
+
+def _describe(name: str, body: Body, layer: str, fields: Mapping[str, Field]) -> Layer:
     def forward(x: Tensor) -> Tensor:
         return body(x, [layer])[layer]  # type: ignore[no-any-return]
 
@@ -203,13 +238,18 @@ def _fill(body: Body, state: Mapping[str, Tensor], facts: Weights, name: str) ->
         raise WeightsError(
             f"weights '{facts.name}' do not fit network '{name}'",
             expected=f"{len(expected)} tensors",
-            found="; ".join(f"{what}: {some(keys, 3)}" for what, keys in found if keys),
+            found="; ".join(f"{what}: {some(_plain(keys), 3)}" for what, keys in found if keys),
             advice="Give the network that these weights were trained for.",
         )
     body.to_empty(device="cpu")
     with torch.no_grad():
         for key, target in body.state_dict().items():
             target.copy_(converted[key]) if key in converted else target.zero_()
+
+
+def _plain(keys: list[str]) -> list[str]:
+    """Names as torchvision has them, without the prefix of our own wrapper."""
+    return [key.removeprefix("model.") for key in keys]
 
 
 def _may_miss(key: str) -> bool:

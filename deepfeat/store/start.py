@@ -164,7 +164,9 @@ def _resume(folder: Path, given: Given, *, accept_environment: bool) -> Begun:
         raise StoreMismatch(
             f"'{folder}' was begun in another environment",
             found=table_of(differing),
-            advice="Continue there, or give --accept-environment: each shard records its own.",
+            advice="Continue there, or give --accept-environment: each shard records its own."
+            if manifest.entries
+            else f"No shard is there yet: remove '{folder}' and start again.",
         )
     dimensions = contents.provenance["dimensions"]
     if differing := unequal(dimensions, dict(given.dimensions)):

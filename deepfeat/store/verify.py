@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from deepfeat.errors import DataMissing, DeepfeatError, StoreDamaged
+from deepfeat.errors import DataMissing, DeepfeatError, NoPermission, StoreDamaged
 from deepfeat.status import Status
 from deepfeat.store.blocks import digest_of, read_header
 from deepfeat.store.identity import Identity
@@ -50,6 +50,8 @@ def verify(path: str | os.PathLike[str], *, deep: bool = False) -> dict[str, Any
     ------
     DataMissing
         There is nothing at ``path``, nor an unfinished run beside it.
+    NoPermission
+        It may not be read.
     """
     place = Path(path)
     work = place.with_name(place.name + ".work")
@@ -57,6 +59,8 @@ def verify(path: str | os.PathLike[str], *, deep: bool = False) -> dict[str, Any
         if not work.is_dir():
             raise DataMissing(f"there is no store '{place}'", advice="Check the path.")
         place = work
+    if not os.access(place, os.R_OK):
+        raise NoPermission(f"'{place}' may not be read", advice="Check its permissions.")
     found = Findings()
     if place.is_dir():
         _directory(place, deep, found)

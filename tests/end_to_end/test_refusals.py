@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+
+from deepfeat.cli.info import _printable
 
 SMALL = ("--network", "vgg8-small", "--weights", "random:0", "--scales", "224", "--device", "cpu")
 
@@ -102,3 +108,25 @@ def test_a_dry_run_writes_nothing(place, command_line):
     assert ended.status == 0
     assert "disk needed" in ended.out
     assert tree(place) == before
+
+
+def test_a_store_that_may_not_be_read_is_no_damage(command_line, tmp_path, monkeypatch):
+    place = tmp_path / "a.h5"
+    place.write_bytes(b"")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # the tests may run as root
+    assert command_line("verify", place).status == 77
+
+
+def test_a_full_output_ends_with_74():
+    command = Path(sys.executable).with_name("deepfeat")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [command, "networks", "squeezenet1_1"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 74
+    assert "No space left" in done.stderr
+
+
+def test_names_of_keys_cannot_move_the_cursor():
+    assert _printable("a\nb\x1b[31m\u202ec\udcff") == "a\\nb\\x1b[31m\\u202ec\\udcff"
+    assert _printable("grün/日本.png") == "grün/日本.png"

@@ -61,6 +61,25 @@ def test_arrays_of_another_kind_are_refused():
         Extractor(**SMALL, scales=(224,)).encode([np.zeros((224, 224, 3), np.float32)])
 
 
+def test_one_image_that_is_no_list_is_refused(folder):
+    extractor = Extractor(**SMALL, scales=224)
+    path = folder / "0.png"
+    for single in (path, str(path), Image.open(path), np.asarray(Image.open(path)), b"abc"):
+        with pytest.raises(UsageError, match="a list of images"):
+            extractor.encode(single)
+    with pytest.raises(UsageError, match="a NoneType is no image"):
+        extractor.encode([None])
+    with pytest.raises(UsageError, match="one layer"):
+        Extractor(**SMALL, layer=["fc6", "fc7"]).encode([path])
+
+
+def test_scales_may_be_one_number_or_a_text(folder):
+    path = folder / "0.png"
+    one = Extractor(**SMALL, scales=224).encode([path])
+    text = Extractor(**SMALL, scales="224,256", across_scales="stack").encode([path])
+    assert (one.shape, text.shape) == ((1, 512), (1, 1024))
+
+
 def test_it_drops_into_a_pipeline(folder):
     paths = [folder / f"{number}.png" for number in range(4)]
     pipeline = make_pipeline(Extractor(**SMALL, scales=(224,)), StandardScaler(), LinearSVC())

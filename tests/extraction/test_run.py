@@ -9,9 +9,19 @@ import pytest
 from PIL import Image
 
 from deepfeat import csv_dataset, extract, folder_dataset, load_network
-from deepfeat.errors import DataError, StoreMismatch, TooManyFailures, UsageError
+from deepfeat.errors import (
+    CannotCreate,
+    DataError,
+    DataMissing,
+    NetworkError,
+    StoreMismatch,
+    TooManyFailures,
+    UsageError,
+    WeightsUnavailable,
+)
 from deepfeat.extraction import pipeline
 from deepfeat.extraction.describe import describe
+from deepfeat.extraction.limit import limit_of
 from deepfeat.extraction.request import scales_of
 from deepfeat.status import CASES, Status
 
@@ -167,6 +177,63 @@ def test_more_failures_than_allowed_end_the_run(images, tmp_path):
         extract(folder, tmp_path / "a.h5", **SMALL, scales=(224,), max_failures=0)
     with extract(folder, tmp_path / "a.h5", **SMALL, scales=(224,), max_failures=1) as store:
         assert [bool(ok) for ok in store.ok] == [False, True]
+
+
+@pytest.mark.parametrize("name", ["a.h5", "a"])
+def test_the_limit_holds_for_a_store_that_is_finished(name, images, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "good.png").write_bytes((images / "a" / "0.png").read_bytes())
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.png").write_bytes(b"no image")
+    arguments = {**SMALL, "scales": (224,)}
+    with extract(folder, tmp_path / name, **arguments):
+        pass
+    for limit in (0, 1, "10%"):
+        with pytest.raises(TooManyFailures, match="2 of 3"):
+            extract(folder, tmp_path / name, **arguments, max_failures=limit)
+    for limit in (2, "70%"):
+        with extract(folder, tmp_path / name, **arguments, max_failures=limit) as store:
+            assert len(store) == 3
+
+
+@pytest.mark.parametrize("limit", ["x", "-1", -1, "101%", "1.5"])
+def test_a_limit_that_is_none_is_refused(limit):
+    with pytest.raises(UsageError, match="limits no failures"):
+        limit_of(limit)
+
+
+def test_a_mistyped_layer_or_scale_costs_no_download(images, tmp_path, monkeypatch):
+    """vgg16's own weights are not here and cannot be had: that is not what is told first."""
+    monkeypatch.setenv("DEEPFEAT_OFFLINE", "1")
+    monkeypatch.setenv("DEEPFEAT_CACHE", str(tmp_path))
+    with pytest.raises(NetworkError, match="no layer 'fc77'"):
+        extract(images, tmp_path / "a.h5", layer="fc77")
+    with pytest.raises(UsageError, match="scale 64 is too small"):
+        extract(images, tmp_path / "a.h5", scales=64)
+    with pytest.raises(NetworkError, match="no valid values for 'fc7'"):
+        extract(images, tmp_path / "a.h5", weights="IMAGENET1K_FEATURES")
+    with pytest.raises(NetworkError, match="no layer 'fc77'"):
+        load_network("vgg16", layers=("fc77",))
+    with pytest.raises(WeightsUnavailable):
+        extract(images, tmp_path / "a.h5")
+    assert not (tmp_path / "a.h5.work").exists()
+
+
+@pytest.mark.parametrize("source", [["a.png"], 5, b"images"])
+def test_a_source_that_is_none_is_refused(source):
+    with pytest.raises(UsageError, match="a source cannot be"):
+        extract(source, "a.h5", **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("source", "store", "error"),
+    [("x" * 300, "a.h5", DataMissing), (None, "x" * 300, CannotCreate), (None, "", UsageError)],
+)
+def test_names_that_cannot_be_are_refused(source, store, error, images, tmp_path):
+    place = tmp_path / store if store else ""
+    with pytest.raises(error):
+        extract(source or images, place, **SMALL, scales=(224,))
 
 
 def test_progress_ends_with_every_image(images, tmp_path):

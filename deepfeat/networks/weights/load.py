@@ -108,8 +108,7 @@ def load_weights(
     if chosen.startswith(RANDOM):
         return _random(network, chosen, preprocessing), None
     names = known_weights(network)
-    # torchvision's members print as VGG16_Weights.IMAGENET1K_V1.
-    name = re.sub(r"^\w+_Weights\.", "", chosen)
+    name = bare_name(chosen)
     if name in names:
         return _named(named_weights(network, name), preprocessing, cache, progress)
     path = Path(chosen).expanduser()
@@ -132,11 +131,20 @@ def check_layers(weights: Weights, layers: Iterable[str], fc_layers: Collection[
     """
     refused = [layer for layer in layers if layer in fc_layers]
     if weights.allows == "features" and refused:
-        raise NetworkError(
-            f"weights '{weights.name}' have no valid values for {some(refused)}",
-            expected="a convolutional or pooling layer: these weights hold 'features' only",
-            advice="Choose --layer pool5, or other --weights.",
-        )
+        raise only_features(weights.name, refused)
+
+
+def bare_name(spec: str) -> str:
+    """torchvision's members print as VGG16_Weights.IMAGENET1K_V1; the name is the latter part."""
+    return re.sub(r"^\w+_Weights\.", "", spec)
+
+
+def only_features(name: str, refused: list[str]) -> NetworkError:
+    return NetworkError(
+        f"weights '{name}' have no valid values for {some(refused)}",
+        expected="a convolutional or pooling layer: these weights hold 'features' only",
+        advice="Choose --layer pool5, or other --weights.",
+    )
 
 
 def _random(network: str, spec: str, preprocessing: str | None) -> Weights:
