@@ -166,7 +166,7 @@ def _header(
             raise DataError(
                 f"'{path}' has no column '{name}'",
                 found=", ".join(header) or "an empty file",
-                advice=advice(header, name) if header else "",
+                advice=_column_advice(header, name),
             )
     return header
 
@@ -202,10 +202,16 @@ def _lines(
             raise DataError(
                 f"{where}: the path was named before",
                 found=f"'{cells[key]}', first as image {first - 1}",
-                advice="Name each image once; give x0, y0, x1, y1 for several regions of one.",
+                advice="Name each image once.",
             )
         name = cells[key]
         yield _Line(number, Entry(os.fsencode(name), folder / name, box), cells)
+
+
+def _column_advice(header: list[str], name: str) -> str:
+    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+        return "Columns are separated by commas."
+    return advice(header, name) if header else f"The first line names the columns: {name}, ..."
 
 
 def _checked(where: str, name: str, allow_outside: bool) -> str:

@@ -60,6 +60,12 @@ def open_source(source: str | os.PathLike[str] | DataSet, selection: Selection) 
         rule = _rule_of_folder(selection)
         listing = _list_folder(path, selection)
         name, root = path.resolve().name or "root", path
+    elif path.suffix.lower() in EXTENSIONS and path.is_file():
+        raise UsageError(
+            f"'{path}' is one image",
+            expected="a folder of images, or a CSV file with their paths",
+            advice="Give its folder; for a single image there is Extractor.encode in Python.",
+        )
     elif path.exists():
         rule = {"kind": "csv", "column": selection.key_column}
         outside = selection.allow_outside

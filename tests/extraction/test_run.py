@@ -226,6 +226,18 @@ def test_a_source_that_is_none_is_refused(source):
         extract(source, "a.h5", **SMALL)
 
 
+def test_one_image_is_no_source(images):
+    with pytest.raises(UsageError, match="is one image"):
+        extract(images / "a" / "0.png", "a.h5", **SMALL)
+
+
+def test_a_csv_of_another_separator_is_told_so(images):
+    path = images / "semicolons.csv"
+    path.write_text("path;label\na/0.png;x\n")
+    with pytest.raises(DataError, match="separated by commas"):
+        extract(path, "a.h5", **SMALL)
+
+
 @pytest.mark.parametrize(
     ("source", "store", "error"),
     [("x" * 300, "a.h5", DataMissing), (None, "x" * 300, CannotCreate), (None, "", UsageError)],
