@@ -44,6 +44,9 @@ for command in (extract, info, verify, networks, demo):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line and exit with its status."""
+    # Threads that spin while they wait for each other starve the decoders and whatever else runs
+    # here. Read once, when torch starts its threads; only for this process, which is our own.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given = list(sys.argv[1:] if arguments is None else arguments)
     sys.exit(_status(given))
 

@@ -152,25 +152,31 @@ def test_timm_agrees(network, loaded, picture):
     assert relative_l2(loaded.maps(x)["fc7"], expected) <= BAR
 
 
-def test_rounding_up_agrees_with_torchvision_in_ceil_mode(network, picture):
-    name, model, weights = network
-    up = load_network(
+@pytest.fixture(scope="module")
+def rounding_up(network):
+    name, _, weights = network
+    return load_network(
         name,
         weights=str(weights),
         preprocessing="torchvision",
         layers=("fc6", "fc7"),
         pool_rounding="ceil",
     )
-    x = preprocessed(picture(256, 341, seed=13))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_rounding_up_agrees_with_torchvision_in_ceil_mode(network, rounding_up, picture, size):
+    _, model, _ = network
+    x = preprocessed(picture(*size, seed=13))
     try:
         expected = fc_maps(with_ceil_pooling(model), x)
     finally:
         for module in model.modules():
             if isinstance(module, torch.nn.MaxPool2d):
                 module.ceil_mode = False
-    maps = up.maps(x)
+    maps = rounding_up.maps(x)
     for layer in ("fc6", "fc7"):
-        assert maps[layer].shape[2:] == (2, 5)
+        assert tuple(maps[layer].shape[2:]) == tuple(-(-side // 32) - 6 for side in size)
         assert relative_l2(maps[layer], expected[layer]) <= BAR
 
 
