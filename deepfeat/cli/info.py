@@ -44,6 +44,11 @@ def info(store: str, keys: bool, failures: bool, as_json: bool, quiet: bool) -> 
 _POOLED = {"floor": "rounded down", "ceil": "rounded up", "as-built": "as built"}
 
 
+def _unfinished(described: dict[str, Any]) -> str:
+    done, planned = described["images"], described["planned"]
+    return f"no: {done} of {planned} images are there; run the same command to go on"
+
+
 def _stated(facts: Any, *names: str) -> str:
     """A fact by its path; a store from elsewhere need not state it."""
     for name in names:
@@ -90,7 +95,7 @@ def _text(described: dict[str, Any]) -> str:
     return facts(
         [
             ("store", f"{described['store']} ({described['form']}, {size(described['bytes'])})"),
-            ("complete", "yes" if described["complete"] else "no: run the same command to go on"),
+            ("complete", "yes" if described["complete"] else _unfinished(described)),
             ("images", f"{described['statuses'].get('ok', 0)} of {described['images']} ok"),
             ("holes", ", ".join(f"{n} {name}" for name, n in holes.items())),
             ("descriptors", "; ".join(layers)),

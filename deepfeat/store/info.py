@@ -37,4 +37,5 @@ def describe(store: Store) -> dict[str, object]:
         "removed": 0,
         "bytes": sum(path.stat().st_size for path in names if path.is_file()),
         "complete": store.complete,
+        "planned": store.planned,
     }

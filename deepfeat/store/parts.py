@@ -26,7 +26,10 @@ from deepfeat.store.values import Contents, load
 
 @dataclass(frozen=True)
 class Parts:
-    """Checked files in row order, and what they say together."""
+    """Checked files in row order, and what they say together.
+
+    ``planned`` counts the images of the plan, of which an unfinished store has some only.
+    """
 
     path: Path
     form: str
@@ -36,6 +39,7 @@ class Parts:
     items: dict[str, NDArray[Any]]
     dimensions: dict[str, int]
     complete: bool
+    planned: int
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -87,6 +91,7 @@ def _sealed(path: Path) -> Parts:
         contents.items,
         {layer: _dimension(contents, layer) for layer in contents.identity.network.layers},
         True,
+        len(contents.items["key"]),
     )
 
 
@@ -119,7 +124,8 @@ def _directory(path: Path) -> Parts:
         for name in ITEM_TABLES["shard"]
     }
     is_whole = len(shards) == plan.shards and not path.name.endswith(".h5.work")
-    return Parts(path, "shards", files, identity, provenance, items, dimensions, is_whole)
+    count = len(plan.listed)
+    return Parts(path, "shards", files, identity, provenance, items, dimensions, is_whole, count)
 
 
 def _empty(frozen: Contents, name: str) -> NDArray[Any]:

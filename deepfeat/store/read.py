@@ -54,6 +54,8 @@ class Store:
     form : "sealed" or "shards"
     complete : bool
         No row is yet to come.
+    planned : int
+        Images of the plan; an unfinished store has rows for some only.
     identity : Identity
     provenance : dict
         What it takes to repeat the extraction.
@@ -71,6 +73,7 @@ class Store:
         self.path = parts.path
         self.form = parts.form
         self.complete = parts.complete
+        self.planned = parts.planned
         self.identity: Identity = parts.identity
         self.provenance = parts.provenance
         self.items = parts.items

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepfeat import csv_dataset, extract, folder_dataset, load_network
+from deepfeat import csv_dataset, extract, folder_dataset, load_network, open_store
 from deepfeat.errors import (
     CannotCreate,
     DataError,
@@ -22,8 +22,10 @@ from deepfeat.errors import (
 from deepfeat.extraction import pipeline
 from deepfeat.extraction.describe import describe
 from deepfeat.extraction.limit import limit_of
-from deepfeat.extraction.request import scales_of
+from deepfeat.extraction.request import NetworkChoice, Request, Sampling, Working, scales_of
+from deepfeat.extraction.run import prepare_run, run
 from deepfeat.status import CASES, Status
+from deepfeat.store.info import describe as info_of
 
 SMALL = {"network": "vgg8-small", "weights": "random:3"}
 
@@ -246,6 +248,29 @@ def test_names_that_cannot_be_are_refused(source, store, error, images, tmp_path
     place = tmp_path / store if store else ""
     with pytest.raises(error):
         extract(source or images, place, **SMALL, scales=(224,))
+
+
+def test_an_unfinished_store_says_how_many_images_are_planned(images, tmp_path):
+    """The eighth image is the third shard's; the run ends before it is committed."""
+
+    def stop(state):
+        if state.done + state.running == 8:
+            raise KeyboardInterrupt
+
+    request = Request(
+        NetworkChoice("vgg8-small", "random:3"),
+        Sampling(("224",)),
+        working=Working(shard_images=3),
+    )
+    prepared = prepare_run(images, tmp_path / "a.h5", request)
+    with pytest.raises(KeyboardInterrupt):
+        run(prepared, report=stop)
+    with open_store(tmp_path / "a.h5") as store:
+        assert (len(store), store.planned, store.complete) == (6, 8, False)
+        assert info_of(store)["planned"] == 8
+    run(prepared)
+    with open_store(tmp_path / "a.h5") as store:
+        assert (len(store), store.planned, store.complete) == (8, 8, True)
 
 
 def test_progress_ends_with_every_image(images, tmp_path):
