@@ -21,7 +21,6 @@ OVER_POSITIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda maps: maps.mean(dim=(2, 3)),  # (B, C, a, b) -> (B, C)
     "max": lambda maps: maps.amax(dim=(2, 3)),
 }
-ACROSS_SCALES = ("none", "mean", "max")
 
 
 def describe(

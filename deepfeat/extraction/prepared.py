@@ -6,13 +6,16 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from deepfeat import __version__
 from deepfeat.extraction.device import available_cores
-from deepfeat.extraction.request import STORE_DTYPES, Request
+from deepfeat.extraction.request import Request
 from deepfeat.extraction.source import Source
 from deepfeat.networks.network import Network
 from deepfeat.progress import Meter
 from deepfeat.status import Status, name_of
+from deepfeat.store.identity import STORE_DTYPES
 from deepfeat.store.info import describe
 from deepfeat.store.read import open_store
 from deepfeat.store.reports import report_path
@@ -48,7 +51,9 @@ class Prepared:
         sampling = self.request.sampling
         columns = len(sampling.scales) if sampling.across_scales == "none" else 1
         values = columns * sum(layer.channels for layer in self.network.layers.values())
-        return len(self.source.places) * values * STORE_DTYPES[sampling.store_dtype]
+        return (
+            len(self.source.places) * values * np.dtype(STORE_DTYPES[sampling.store_dtype]).itemsize
+        )
 
 
 def facts_of(prepared: Prepared) -> dict[str, object]:

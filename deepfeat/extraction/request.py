@@ -11,17 +11,23 @@ from pathlib import Path
 
 from deepfeat.errors import UsageError
 from deepfeat.extraction.decoding import Settings
-from deepfeat.extraction.describe import ACROSS_SCALES, OVER_POSITIONS
+from deepfeat.extraction.describe import OVER_POSITIONS
 from deepfeat.images.limits import Limits
 from deepfeat.networks.geometry import Layer
 from deepfeat.networks.network import Network
-from deepfeat.store.identity import Identity, ImagePart, NetworkPart, SamplingPart
+from deepfeat.store.identity import (
+    AGGREGATES,
+    STORE_DTYPES,
+    Identity,
+    ImagePart,
+    NetworkPart,
+    SamplingPart,
+)
 from deepfeat.tables import look_up
 
 DEFAULT_SCALES = (256, 384, 512)
 NATIVE = "native"
 LARGEST_SCALE = 16_384  # pixels; one VGG map of this side would not fit any machine at hand
-STORE_DTYPES = {"float32": 4, "float16": 2}  # bytes a value
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         look_up(OVER_POSITIONS, self.over_positions, "average over positions")
-        look_up(dict.fromkeys(ACROSS_SCALES), self.across_scales, "average across scales")
+        look_up(dict.fromkeys(AGGREGATES), self.across_scales, "average across scales")
         look_up(STORE_DTYPES, self.store_dtype, "store dtype")
 
 

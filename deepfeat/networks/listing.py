@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from deepfeat.errors import NetworkError
 from deepfeat.networks.dense import Stages
-from deepfeat.networks.load import describe_layers, skeleton
+from deepfeat.networks.load import describe_those_with_maps, skeleton
 from deepfeat.networks.network import Body
 from deepfeat.networks.weights.named import known_weights
 
@@ -26,8 +25,8 @@ def describe_network(name: str, *, with_all_layers: bool = False) -> dict[str, A
         For an unknown network, or one that cannot be applied densely.
     """
     row, body = skeleton(name)
-    names = _layer_names(name, body, row.default_layer) if with_all_layers else [row.default_layer]
-    layers = describe_layers(name, body, names)
+    names = _layer_names(body, row.default_layer) if with_all_layers else [row.default_layer]
+    layers = describe_those_with_maps(name, body, names)
     return {
         "name": name,
         "default_layer": row.default_layer,
@@ -36,19 +35,11 @@ def describe_network(name: str, *, with_all_layers: bool = False) -> dict[str, A
     }
 
 
-def _layer_names(name: str, body: Body, default: str) -> list[str]:
-    """The stages of VGG and AlexNet; of torchvision's models what has a map near the top."""
+def _layer_names(body: Body, default: str) -> list[str]:
+    """The stages of VGG and AlexNet; of torchvision's models what lies near the top."""
     if isinstance(body, Stages):
         return [layer for layer in body.names if "-pre" not in layer]
     near = [
         path for path in body.names if path.count(".") <= 1 and not path.startswith("classifier")
     ]
-    return [*(path for path in near if path != default and _has_map(name, body, path)), default]
-
-
-def _has_map(name: str, body: Body, layer: str) -> bool:
-    try:
-        describe_layers(name, body, [layer])
-    except NetworkError:
-        return False
-    return True
+    return [*(path for path in near if path != default), default]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 from collections import OrderedDict
@@ -148,6 +149,16 @@ def describe_layers(name: str, body: Body, layers: Sequence[str]) -> dict[str, L
     _check_names(name, body, layers)
     fields = _fields(body)
     return {layer: _describe(name, body, layer, fields) for layer in layers}
+
+
+def describe_those_with_maps(name: str, body: Body, layers: Sequence[str]) -> dict[str, Layer]:
+    """``describe_layers`` without those of ``layers`` that cannot be used; traced once."""
+    fields = _fields(body)
+    found = {}
+    for layer in layers:
+        with contextlib.suppress(NetworkError):
+            found[layer] = _describe(name, body, layer, fields)
+    return found
 
 
 def _build(

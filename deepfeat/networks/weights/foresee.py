@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from deepfeat.networks.weights.load import RANDOM, bare_name, only_features
+from deepfeat.networks.weights.load import RANDOM, bare_name, check_layers
 from deepfeat.networks.weights.named import Pooling, default_weights, known_weights, named_weights
 
 
@@ -20,10 +20,7 @@ def check_named(
     """
     name = bare_name(spec or "")
     if name in known_weights(network):
-        named = named_weights(network, name)
-        refused = [layer for layer in layers if layer in fc_layers]
-        if named.allows == "features" and refused:
-            raise only_features(name, refused)
+        check_layers(named_weights(network, name), layers, fc_layers)
 
 
 def foreseen_rounding(network: str, spec: str | None) -> Pooling:

@@ -121,7 +121,9 @@ def load_weights(
     return _from_file(network, path, preprocessing)
 
 
-def check_layers(weights: Weights, layers: Iterable[str], fc_layers: Collection[str]) -> None:
+def check_layers(
+    weights: Weights | Named, layers: Iterable[str], fc_layers: Collection[str]
+) -> None:
     """Refuse layers for which the weights hold no valid values.
 
     Raises
@@ -131,20 +133,16 @@ def check_layers(weights: Weights, layers: Iterable[str], fc_layers: Collection[
     """
     refused = [layer for layer in layers if layer in fc_layers]
     if weights.allows == "features" and refused:
-        raise only_features(weights.name, refused)
+        raise NetworkError(
+            f"weights '{weights.name}' have no valid values for {some(refused)}",
+            expected="a convolutional or pooling layer: these weights hold 'features' only",
+            advice="Choose --layer pool5, or other --weights.",
+        )
 
 
 def bare_name(spec: str) -> str:
     """torchvision's members print as VGG16_Weights.IMAGENET1K_V1; the name is the latter part."""
     return re.sub(r"^\w+_Weights\.", "", spec)
-
-
-def only_features(name: str, refused: list[str]) -> NetworkError:
-    return NetworkError(
-        f"weights '{name}' have no valid values for {some(refused)}",
-        expected="a convolutional or pooling layer: these weights hold 'features' only",
-        advice="Choose --layer pool5, or other --weights.",
-    )
 
 
 def _random(network: str, spec: str, preprocessing: str | None) -> Weights:
