@@ -182,3 +182,41 @@ def shown_bytes(
         yield lambda done, total: bar.update(
             task, completed=done, total=total or None, visible=True
         )
+
+
+@contextlib.contextmanager
+def shown_count(
+    description: str, *, silent: bool = False
+) -> Iterator[Callable[[int, int], None] | None]:
+    """A reporter of (things done, things in all): a bar on a terminal, else a line now and then."""
+    if silent:
+        yield None
+        return
+    if not sys.stderr.isatty():
+        yield _count_lines(description)
+        return
+    from rich import progress as rich_progress
+    from rich.console import Console
+
+    columns = (
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeRemainingColumn(),
+    )
+    with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+
+def _count_lines(description: str) -> Callable[[int, int], None]:
+    last = time.perf_counter()
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        if now - last >= SECONDS_BETWEEN_LINES:
+            last = now
+            print(f"{description}: {done} of {total}", file=sys.stderr)
+
+    return report

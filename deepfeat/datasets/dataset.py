@@ -53,6 +53,11 @@ class DataSet:
         Row n for entry n, column l for class l.
     splits : mapping from name to (n,) int64
         Indices of entries, each at most once within a split.
+    official : int, optional
+        How many images the published set has, where that is known: with fewer entries or images the
+        set at hand is partial.
+    remarks : tuple of str
+        What is unusual about it, one sentence each, for whoever reports a figure.
 
     Raises
     ------
@@ -65,6 +70,8 @@ class DataSet:
     classes: tuple[str, ...]
     labels: NDArray[np.int8]
     splits: Mapping[str, NDArray[np.int64]]
+    official: int | None = None
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         keys = [entry.key for entry in self.entries]

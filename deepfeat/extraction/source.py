@@ -89,11 +89,6 @@ def _is_folder(path: Path) -> bool:
 
 
 def _places(name: str, entries: Sequence[Entry]) -> dict[bytes, Path]:
-    """Keys as a store takes them: names that no reader could mistake for a place outside.
-
-    An absolute path, or one that leaves its CSV's folder, is named by its path from the root of the
-    file system, without the leading "/".
-    """
     places: dict[bytes, Path] = {}
     for entry in entries:
         if entry.box is not None:
@@ -102,9 +97,7 @@ def _places(name: str, entries: Sequence[Entry]) -> dict[bytes, Path]:
                 expected="whole images: regions cannot be described yet",
                 advice="Leave out the columns x0, y0, x1, y1.",
             )
-        key = entry.key
-        if key.startswith(b"/") or b".." in key.split(b"/"):
-            key = os.fsencode(os.path.abspath(entry.place)).lstrip(b"/")  # noqa: PTH100
+        key = store_key(entry)
         if key in places:
             raise DataError(
                 f"two entries would have the key '{key.decode(errors='backslashreplace')}'",
@@ -113,6 +106,18 @@ def _places(name: str, entries: Sequence[Entry]) -> dict[bytes, Path]:
             )
         places[key] = entry.place
     return dict(sorted(places.items()))
+
+
+def store_key(entry: Entry) -> bytes:
+    """The key as a store takes it: a name that no reader could mistake for a place outside.
+
+    An absolute path, or one that leaves its CSV's folder, is named by its path from the root of the
+    file system, without the leading "/".
+    """
+    key = entry.key
+    if key.startswith(b"/") or b".." in key.split(b"/"):
+        return os.fsencode(os.path.abspath(entry.place)).lstrip(b"/")  # noqa: PTH100
+    return key
 
 
 def _list_folder(path: Path, selection: Selection) -> Listing:

@@ -1,0 +1,132 @@
+"""What a linear SVM solver is asked for and what it gives: many binary problems over the same rows.
+
+A problem is a column: labels y (N,) in {-1, 1} and weights c (N,) >= 0. Each minimises
+
+    1/2 |w|^2 + 1/2 (b/s)^2 + sum_i c_i max(0, 1 - y_i (w.x_i + b))^p    p = 2, or 1 for the hinge
+
+which is liblinear's objective, s its ``intercept_scaling`` (Fan et al. 2008, section 2).
+One matrix of weights says everything that varies: c_i is C times the weight of the class and of the
+row, and 0 for a row outside the fold, or one of which nothing is claimed; its label is never used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepfeat.errors import DataError
+
+LOSSES = ("squared_hinge", "hinge")
+Report = Callable[[int, int], None]  # problems done, problems in all
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How problems are posed and how exactly they are solved.
+
+    ``gap`` is the relative duality gap to reach; ``tol``, ``max_iter`` and ``random_state`` are
+    liblinear's own and mean nothing to another solver.
+    """
+
+    loss: str = "squared_hinge"
+    fit_intercept: bool = True
+    intercept_scaling: float = 1.0
+    gap: float = 1e-4
+    tol: float = 1e-4
+    max_iter: int = 100_000
+    random_state: int = 0
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """P problems, solved at one value of C.
+
+    Parameters
+    ----------
+    decision : (N, P) float32
+        w.x_i + b for every row given, also those of weight 0: scores of a held-out fold.
+    coef : (P, D) float32, or None if not asked for
+    intercept : (P,) float64
+    primal : (P,) float64
+        The objective.
+    gap : (P,) float64
+        Relative duality gap; NaN from a solver that gives no certificate.
+    met : (P,) bool
+        Whether the problem reached its tolerance.
+    """
+
+    decision: NDArray[np.float32]
+    coef: NDArray[np.float32] | None
+    intercept: NDArray[np.float64]
+    primal: NDArray[np.float64]
+    gap: NDArray[np.float64]
+    met: NDArray[np.bool_]
+
+
+class Solver(Protocol):
+    """Made once for a matrix X (N, D); solves problems over its rows."""
+
+    def path(
+        self,
+        y: NDArray[np.int8],
+        weights: NDArray[np.float64],
+        Cs: Sequence[float],
+        *,
+        with_coef: bool = False,
+        report: Report | None = None,
+    ) -> Iterator[Solution]:
+        """Solve P problems at each C, in the order of ``Cs``: c = C * weights.
+
+        Parameters
+        ----------
+        y : (N, P) in {-1, 1}; anything where the weight is 0
+        weights : (N, P) >= 0
+        """
+        ...
+
+
+def check_problems(
+    rows: int, y: NDArray[np.int8], weights: NDArray[np.float64], Cs: Sequence[float]
+) -> None:
+    """Refuse what no solver could answer.
+
+    Raises
+    ------
+    DataError
+        Shapes that do not fit, weights or C that are negative or not finite, labels other than
+        -1 and 1 on rows that take part.
+    """
+    if y.shape != weights.shape or y.ndim != 2 or len(y) != rows:
+        raise DataError(
+            "labels and weights do not fit the rows",
+            expected=f"({rows}, P) both",
+            found=f"{y.shape} and {weights.shape}",
+        )
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise DataError("a weight is negative or not finite")
+    if not np.isin(y[weights > 0], (-1, 1)).all():
+        raise DataError("a label is neither -1 nor 1")
+    if not all(np.isfinite(C) and C > 0 for C in Cs):
+        raise DataError("C must be positive and finite", found=", ".join(map(str, Cs)))
+
+
+def check_matrix(X: NDArray[np.float32]) -> None:
+    """Refuse NaN and infinity, which would spread through every product.
+
+    Raises
+    ------
+    DataError
+        With the first row that has one.
+    """
+    is_bad = ~np.isfinite(X).all(axis=1)
+    if is_bad.any():
+        raise DataError(
+            f"{int(is_bad.sum())} of {len(X)} rows are not finite",
+            found=f"the first is row {int(np.flatnonzero(is_bad)[0])}",
+            advice="Holes have no descriptors: leave them out before fitting.",
+        )

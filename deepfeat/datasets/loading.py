@@ -1,0 +1,245 @@
+"""A published data set by its name: found where it lies, or fetched on request.
+
+A set is looked for in the given root; without one in each folder of $DEEPFEAT_DATA, and then in
+``data`` of the cache. A root may be the set's own folder, or one above it: ``SETS`` lists the usual
+places. Nothing is downloaded unless asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepfeat.datasets.archives import ARCHIVES, described, fetch_archive
+from deepfeat.datasets.caltech import PUBLISHED, caltech_dataset
+from deepfeat.datasets.dataset import DataSet
+from deepfeat.datasets.unpack import unpack
+from deepfeat.datasets.voc import LISTS, is_voc, voc_dataset
+from deepfeat.errors import DataMissing, NoPermission, UsageError, some
+from deepfeat.tables import advice, look_up
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """How one set is found and read.
+
+    Parameters
+    ----------
+    read : callable
+        From its own folder and options to the data set.
+    is_here : callable
+        Whether a folder is the set's own.
+    looks_like : str
+        The same in words.
+    places : tuple of str
+        Where its own folder lies below a root.
+    options : tuple of str
+        Names of options of ``read``.
+    """
+
+    read: Callable[[Path, Mapping[str, bool]], DataSet]
+    is_here: Callable[[Path], bool]
+    looks_like: str
+    places: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+
+def _voc(year: str) -> Source:
+    own = f"VOC{year}"
+    return Source(
+        lambda root, _: voc_dataset(root, year),
+        lambda root: is_voc(root, year),
+        f"{LISTS}/trainval.txt with images of {year}",
+        (
+            *("", own, f"VOCdevkit/{own}", f"voc{year}/{own}", f"voc{year}/VOCdevkit/{own}"),
+            *(f"voc{year}", f"TrainVal/VOCdevkit/{own}"),
+        ),
+    )
+
+
+def _caltech(name: str, digits: str) -> Source:
+    own = f"{digits}_ObjectCategories"
+    published = PUBLISHED[name]
+    return Source(
+        lambda root, options: caltech_dataset(
+            root, name, background=options.get("background", True)
+        ),
+        lambda root: any(
+            published.identify(path.name) in published.classes and path.is_dir()
+            for path in root.iterdir()
+        ),
+        f"the classes' folders, as {published.background}",
+        (
+            *("", own, f"{name}/{own}", f"caltech-{digits}/{own}", f"Caltech{digits}/{own}"),
+            *(f"Caltech-{digits}/{own}", f"caltech_{digits}/{own}", name),
+        ),
+        ("background",),
+    )
+
+
+SETS: dict[str, Source] = {
+    "caltech101": _caltech("caltech101", "101"),
+    "caltech256": _caltech("caltech256", "256"),
+    "voc2007": _voc("2007"),
+    "voc2012": _voc("2012"),
+}
+
+
+def load_dataset(
+    name: str,
+    root: str | os.PathLike[str] | None = None,
+    *,
+    download: bool = False,
+    accept_hash: bool = False,
+    progress: Progress | None = None,
+    **options: bool,
+) -> DataSet:
+    """Load a published data set.
+
+    Parameters
+    ----------
+    name : {"caltech101", "caltech256", "voc2007", "voc2012"}
+    root : path, optional
+        Its folder or one above it; by default the folders of $DEEPFEAT_DATA, then the cache's.
+    download : bool
+        Fetch and unpack what is not found: into the root, or the cache's folder of data.
+    accept_hash : bool
+        Accept an archive without a published checksum.
+    progress : callable, optional
+        Called with the bytes of an archive that are here and those expected (0 if unknown).
+    **options
+        Of the set: ``background`` (bool) for the Caltech sets.
+
+    Raises
+    ------
+    DataMissing
+        Where it is not found; the message says where it was looked for, and how to have it.
+    DataError
+        Where its files contradict themselves.
+    UsageError
+        For an unknown name or option.
+    Unavailable, CannotCreate, NotEnoughSpace
+        If a download fails.
+    """
+    source = look_up(SETS, name, "data set")
+    _check_options(name, source, options)
+    place = find_root(name, root)
+    if place is None and download:
+        place = _fetched(name, root, accept_hash, progress)
+    if place is None:
+        raise _missing(name, root)
+    return source.read(place, options)
+
+
+def find_root(name: str, root: str | os.PathLike[str] | None = None) -> Path | None:
+    """The set's own folder, or None where it is in none of the places; nothing is read.
+
+    Raises
+    ------
+    UsageError
+        For an unknown name.
+    NoPermission
+        Where a folder cannot be listed.
+    """
+    source = look_up(SETS, name, "data set")
+    for above in _roots(root):
+        for place in source.places:
+            folder = above / place
+            try:
+                if folder.is_dir() and source.is_here(folder):
+                    return folder
+            except PermissionError as error:
+                raise NoPermission(
+                    f"the folder '{folder}' cannot be listed", found=str(error.strerror)
+                ) from error
+    return None
+
+
+def data_folder() -> Path:
+    """Where downloads are unpacked without a root: ``data`` in the cache."""
+    return cache_folder() / "data"
+
+
+def cache_folder() -> Path:
+    """$DEEPFEAT_CACHE, else $XDG_CACHE_HOME/deepfeat, else ~/.cache/deepfeat."""
+    if chosen := os.environ.get("DEEPFEAT_CACHE"):
+        return Path(chosen).expanduser()
+    system = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(system) if Path(system).is_absolute() else Path.home() / ".cache") / "deepfeat"
+
+
+def _roots(root: str | os.PathLike[str] | None) -> list[Path]:
+    if root is not None:
+        return [Path(root).expanduser()]
+    listed = os.environ.get("DEEPFEAT_DATA", "").split(os.pathsep)
+    return [*(Path(one).expanduser() for one in listed if one), data_folder()]
+
+
+def _check_options(name: str, source: Source, options: Mapping[str, bool]) -> None:
+    for option, value in options.items():
+        if option not in source.options:
+            known = advice(source.options, option) if source.options else "It has none."
+            raise UsageError(f"data set '{name}' has no option '{option}'", advice=known)
+        if not isinstance(value, bool):
+            raise UsageError(
+                f"option '{option}' of data set '{name}' is true or false", found=repr(value)
+            )
+
+
+def _fetched(
+    name: str,
+    root: str | os.PathLike[str] | None,
+    accept_hash: bool,
+    progress: Progress | None,
+) -> Path | None:
+    """Fetch and unpack a set into a folder of its own below the root."""
+    above = data_folder() if root is None else Path(root).expanduser()
+    archives = ARCHIVES[name]
+    store = cache_folder() / "archives"
+    paths = [
+        fetch_archive(archive, store, accept_hash=accept_hash, progress=progress)
+        for archive in archives
+    ]
+    unpack(list(zip(paths, archives, strict=True)), above / name)
+    return find_root(name, above)
+
+
+def _missing(name: str, root: str | os.PathLike[str] | None) -> DataMissing:
+    source = SETS[name]
+    roots = _roots(root)
+    archives = " and ".join(described(archive) for archive in ARCHIVES[name])
+    below = some([place for place in source.places if place])
+    return DataMissing(
+        f"data set '{name}' is not in {_either(roots)}",
+        expected=f"{source.looks_like} there, or in one of {below} below",
+        found="; ".join(_holdings(folder) for folder in roots),
+        advice=f"--download fetches {archives}; or give the folder that has it with --data or"
+        " DEEPFEAT_DATA.",
+    )
+
+
+def _either(folders: list[Path]) -> str:
+    return " or ".join(f"'{folder}'" for folder in folders)
+
+
+def _holdings(folder: Path) -> str:
+    """What a folder holds, in a few words."""
+    try:
+        names = sorted(folder.iterdir())
+    except FileNotFoundError:
+        return f"no folder '{folder}'"
+    except NotADirectoryError:
+        return f"'{folder}' is a file"
+    except OSError as error:
+        return f"'{folder}' cannot be listed ({error.strerror})"
+    if not names:
+        return f"'{folder}' is empty"
+    folders = [path.name for path in names if path.is_dir()]
+    files = len(names) - len(folders)
+    parts = [f"{len(folders)} folders ({some(folders, 5)})"] if folders else []
+    parts += [f"{files} files"] if files else []
+    return f"'{folder}' holds {' and '.join(parts)}"

@@ -1,0 +1,381 @@
+"""A recipe: one published protocol, or one of your own, as frozen values.
+
+A recipe is a TOML file of plain values. ``[variants.NAME]`` and ``--set`` override dotted keys by
+the same rule; nothing else is inherited, included or computed. ``keys.py`` says which keys there
+are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from deepfeat.errors import RecipeError
+from deepfeat.evaluation.keys import KEYS, REQUIRED, checked, matters
+from deepfeat.evaluation.recipe_files import read_file, split_name
+from deepfeat.tables import advice, look_up
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+WORDS = ("name", "title", "source", "notes")
+OF_THE_NETWORK = ("weights", "preprocessing", "pool_rounding", "layer")
+PUBLISHED = ("variant", "figure", "spread", "source", "weights", "verified")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One network's part of a row: what to extract and how to read it."""
+
+    network: str
+    weights: str | None
+    preprocessing: str | None
+    pool_rounding: str | None
+    layer: str | None
+    view: str
+    mirror: bool
+    scales: tuple[str, ...]
+    over_positions: str
+    across_scales: str
+    normalise: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A figure of the literature, in per cent; ``weights`` names what it was made with."""
+
+    figure: float
+    spread: float | None
+    source: str
+    weights: str | None
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A protocol, with every key resolved.
+
+    Parameters
+    ----------
+    name, variant, title, source, notes : str
+        ``variant`` is empty where the file has none.
+    values : mapping from dotted key to value
+        All keys that matter, with defaults; without those of the blocks.
+    blocks : tuple of Block
+        One a network, in the order of stacking.
+    published : Published, optional
+        The figure of this variant, as long as ``--set`` changed nothing that it depends on.
+    changes : tuple of str
+        What ``--set`` was given.
+    """
+
+    name: str
+    variant: str
+    title: str
+    source: str
+    notes: str
+    values: Mapping[str, Any]
+    blocks: tuple[Block, ...]
+    published: Published | None
+    changes: tuple[str, ...]
+
+    def __getitem__(self, key: str) -> Any:
+        """The value of a dotted key, as in ``recipe["svm.C"]``."""
+        return self.values[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key, or ``default`` where it cannot matter."""
+        return self.values.get(key, default)
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """Every key that matters, as JSON values."""
+        blocks = [
+            {name: value for name in Block.__slots__ if (value := getattr(block, name)) is not None}
+            for block in self.blocks
+        ]
+        found: dict[str, Any] = json.loads(json.dumps({**self.values, "extract": blocks}))
+        return found
+
+    @property
+    def sha256(self) -> str:
+        """Of the resolved keys as canonical JSON: two recipes with one hash ask for the same."""
+        text = json.dumps(self.resolved, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def label(self) -> str:
+        """``caltech101:15+both``."""
+        return f"{self.name}:{self.variant}" if self.variant else self.name
+
+
+def load_recipe(name_or_path: str | os.PathLike[str], *, set: Sequence[str] = ()) -> Recipe:
+    """Load a recipe by name, ``name:variant``, ``name:variant+variant`` or path.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        One of ``deepfeat recipes``, or a TOML file.
+    set : sequence of str
+        Dotted keys with TOML values, such as ``"svm.C=[0.1, 1]"``; a bare word is a text. Replacing
+        ``extract.network`` takes the new network's own weights and layer, unless they are set too.
+
+    Raises
+    ------
+    RecipeError
+        An unknown recipe, variant or key, a value that is not possible, or a key that could not
+        matter where it stands.
+    """
+    plain, chosen = split_name(os.fspath(name_or_path))
+    place, contents = read_file(plain)
+    raw = _parsed(place, contents)
+    variants = raw.pop("variants", {})
+    published = raw.pop("published", [])
+    words = {word: str(raw.pop(word, "")) for word in WORDS}
+    if not words["name"]:
+        raise RecipeError(f"'{place}' has no name", expected='name = "..." in the first lines')
+    if not chosen and variants:
+        chosen = (next(iter(variants)),)
+    flat, blocks = _flattened(place, raw)
+    for variant in chosen:
+        table = look_up(variants, variant, f"variant of '{words['name']}'", error=RecipeError)
+        _override(flat, blocks, _dotted(table))
+    changes = dict(_assignment(one) for one in set)
+    _override(flat, blocks, changes)
+    values, resolved = _resolve(flat, _expanded(blocks), _moot_if_alone(changes))
+    variant = "+".join(chosen)
+    return Recipe(
+        **words,
+        variant=variant,
+        values=values,
+        blocks=resolved,
+        published=_published(place, published, variant),
+        changes=tuple(set),
+    )
+
+
+def with_solver(recipe: Recipe, solver: str) -> Recipe:
+    """The recipe with another solver: a way of computing, so keys of the old one fall away."""
+    blocks = [
+        {name: value for name in Block.__slots__ if (value := getattr(block, name)) is not None}
+        for block in recipe.blocks
+    ]
+    changed = {**recipe.values, "svm.solver": solver}
+    values, _ = _resolve(changed, blocks, lambda key: key != "svm.solver")
+    return replace(recipe, values=values, changes=(*recipe.changes, f"svm.solver={solver}"))
+
+
+def _parsed(place: str, contents: bytes) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = tomllib.loads(contents.decode())
+        return found
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"'{place}' is no TOML file", found=str(error)) from error
+
+
+def _dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as dotted keys, down to the keys of a recipe."""
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and key not in KEYS:
+            found |= _dotted(value, f"{key}.")
+        else:
+            found[key] = value
+    return found
+
+
+def _flattened(place: str, raw: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Dotted keys of a file, and its ``[[extract]]`` blocks apart."""
+    blocks = raw.pop("extract", [])
+    if not isinstance(blocks, list) or not all(isinstance(one, dict) for one in blocks):
+        raise RecipeError(f"'{place}': extract is a list of blocks", expected="[[extract]]")
+    if not blocks:
+        raise RecipeError(f"'{place}' extracts nothing", expected="at least one [[extract]]")
+    return _dotted(raw), [dict(block) for block in blocks]
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """``svm.C=[0.1]`` as key and value; what is no TOML value is a text."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"'{text}' sets nothing", expected="KEY=VALUE, such as svm.C=[0.1,1]")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def _override(
+    flat: dict[str, Any], blocks: list[dict[str, Any]], changes: Mapping[str, Any]
+) -> None:
+    """Set dotted keys; networks first, because a new network brings its own weights and layer."""
+    for key in sorted(changes, key=lambda key: not key.endswith("network")):
+        value = changes[key]
+        if key.partition(".")[0] != "extract":
+            for parent in [one for one in flat if one.startswith(f"{key}.")]:
+                del flat[parent]  # a whole table replaced
+            flat |= _dotted({key: value}) if isinstance(value, Mapping) else {key: value}
+            continue
+        name = key.partition(".")[2]
+        number, _, rest = name.partition(".")
+        if key == "extract.network" and isinstance(value, list):
+            blocks[:] = [{**_without_network(blocks[0]), "network": one} for one in value]
+            continue
+        for block in _numbered(blocks, key, number) if number.isdecimal() else blocks:
+            field = rest if number.isdecimal() else name
+            if field == "network":
+                for own in OF_THE_NETWORK:
+                    block.pop(own, None)
+            block[field] = value
+
+
+def _without_network(block: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in block.items() if name not in OF_THE_NETWORK}
+
+
+def _numbered(blocks: list[dict[str, Any]], key: str, number: str) -> list[dict[str, Any]]:
+    if int(number) >= len(blocks):
+        raise RecipeError(
+            f"'{key}' names a block that is not there",
+            expected=f"extract.0 to extract.{len(blocks) - 1}",
+        )
+    return [blocks[int(number)]]
+
+
+def _expanded(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A block with a list of networks as one block a name."""
+    found = []
+    for block in blocks:
+        networks = block.get("network")
+        if isinstance(networks, list):
+            found += [{**_without_network(block), "network": one} for one in networks]
+        else:
+            found.append(block)
+    return found
+
+
+def _moot_if_alone(changes: Mapping[str, Any]) -> Callable[[str], bool]:
+    """Which keys may be dropped where they cannot matter.
+
+    None of a file's own. But a change by ``--set`` may make others of the file moot: with
+    ``extract.scales=[256]`` nothing is left to aggregate. What was set itself always has to matter.
+    """
+    set_keys = tuple(_dotted(changes)) + tuple(changes)
+    return lambda key: bool(changes) and not key.startswith(set_keys)
+
+
+def _resolve(
+    flat: Mapping[str, Any], blocks: Sequence[Mapping[str, Any]], is_moot: Callable[[str], bool]
+) -> tuple[dict[str, Any], tuple[Block, ...]]:
+    """Check every key, fill in defaults, refuse what cannot matter."""
+    for key in flat:
+        _known(key, key)
+    parts = tuple(_block(number, block, is_moot) for number, block in enumerate(blocks))
+    given: dict[str, Any] = {key: checked(key, value) for key, value in flat.items()}
+    values: dict[str, Any] = {**given, "extract": parts, "given": frozenset(flat)}
+    for key in KEYS:  # a default may depend on keys that stand before it
+        if key not in values and not key.startswith("extract."):
+            default = _default(key, values)
+            if default is not REQUIRED:
+                values[key] = default
+            elif not matters(key, values):
+                raise RecipeError(f"the recipe lacks '{key}'", advice="It has no default.")
+    for key in given:
+        if (why := matters(key, values)) and not is_moot(key):
+            raise RecipeError(
+                f"recipe key '{key}' cannot matter here: {why}", advice="Leave it out."
+            )
+    _contradictions(values)
+    kept = {
+        key: values[key]
+        for key in KEYS
+        if key in values and not matters(key, values) and not key.startswith("extract.")
+    }
+    return kept, parts
+
+
+def _default(key: str, values: Mapping[str, Any]) -> Any:
+    default = KEYS[key].default
+    return default(values) if callable(default) else default
+
+
+def _known(key: str, shown: str) -> None:
+    if key not in KEYS:
+        raise RecipeError(
+            f"unknown recipe key '{shown}'", advice=advice(KEYS, key, "docs/recipes.md")
+        )
+
+
+def _block(number: int, block: Mapping[str, Any], is_moot: Callable[[str], bool]) -> Block:
+    found: dict[str, Any] = {}
+    for name, value in block.items():
+        _known(f"extract.{name}", f"extract.{number}.{name}")
+        found[name] = checked(f"extract.{number}.{name}", value)
+    for name in ("network", "scales"):
+        if name not in found:
+            raise RecipeError(f"the recipe lacks 'extract.{number}.{name}'")
+    is_one = len(found["scales"]) == 1
+    if is_one and "across_scales" in found and not is_moot("extract.across_scales"):
+        raise RecipeError(
+            f"recipe key 'extract.{number}.across_scales' cannot matter here: there is one scale",
+            advice="Leave it out.",
+        )
+    if not is_one and "across_scales" not in found:
+        raise RecipeError(
+            f"the recipe lacks 'extract.{number}.across_scales'", expected="mean, max or stack"
+        )
+    if is_one:
+        found["across_scales"] = "mean"  # of one scale: that scale
+    defaults = {name: KEYS[f"extract.{name}"].default for name in Block.__slots__}
+    return Block(**{name: found.get(name, defaults[name]) for name in Block.__slots__})
+
+
+def _contradictions(values: Mapping[str, Any]) -> None:
+    """Refuse keys that are each possible, but not together. Raises ``RecipeError``."""
+    on, measure = values["svm.select.on"], values["score.measure"]
+    by = values["svm.select.by"]
+    cases = (
+        (on == "fixed" and len(values["svm.C"]) > 1, "svm.select.on",
+         "'fixed' wants one C", "svm.C = [1.0], say"),
+        (on != "fixed" and len(values["svm.C"]) == 1, "svm.select.on",
+         "there is one C, so there is nothing to choose", 'svm.select.on = "fixed"'),
+        (on == "val" and values["data.set"] != "voc2007", "svm.select.on",
+         "'val' wants a set whose val is no part of the test", "holdout or kfold"),
+        (values["svm.select.per"] == "class" and by in ("recall", "accuracy"), "svm.select.per",
+         f"'{by}' compares classes with each other, so it cannot choose a C for each",
+         '"all", or svm.select.by = "ap"'),
+        (len(values["fuse.weights"]) != len(values["extract"]), "fuse.weights",
+         "one number a network is wanted", f"{len(values['extract'])} numbers"),
+        (measure == "map" and by in ("recall", "accuracy") and values["data.set"] in
+         ("voc2007", "voc2012"), "svm.select.by",
+         "an image may have several classes, so no recall over single predictions", "ap or step"),
+    )  # fmt: skip
+    for is_wrong, key, why, expected in cases:
+        if is_wrong:
+            raise RecipeError(f"recipe key '{key}': {why}", expected=expected)
+
+
+def _published(place: str, rows: Sequence[Mapping[str, Any]], variant: str) -> Published | None:
+    for row in rows:
+        for name in row:
+            if name not in PUBLISHED:
+                raise RecipeError(
+                    f"'{place}': unknown key 'published.{name}'", advice=advice(PUBLISHED, name)
+                )
+        if row.get("variant", "") == variant:
+            return Published(
+                float(row["figure"]),
+                float(row["spread"]) if "spread" in row else None,
+                str(row.get("source", "")),
+                row.get("weights"),
+                bool(row.get("verified", False)),
+            )
+    return None

@@ -1,0 +1,77 @@
+"""The paper's own comparison: mean, max and stack over every subset of scales, from one store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from deepfeat.datasets.dataset import DataSet
+from deepfeat.errors import UsageError
+from deepfeat.evaluation.fitting import fit_part
+from deepfeat.evaluation.matrix import Joined, matrix_of
+from deepfeat.evaluation.measure import value_of
+from deepfeat.evaluation.parts import Part
+from deepfeat.evaluation.recipe import Recipe
+from deepfeat.metrics.spread import spread
+
+AGGREGATES = ("mean", "max", "stack")
+
+
+def study_of(
+    recipe: Recipe,
+    dataset: DataSet,
+    parts: Sequence[Part],
+    joined: Joined,
+    device: str = "auto",
+    tell: Callable[[str], None] | None = None,
+) -> list[dict[str, Any]]:
+    """A row for each way to use the scales: scales, across_scales, value and spread in per cent.
+
+    C is chosen anew for each, by the recipe's own rule. A single scale has no aggregate.
+
+    Raises
+    ------
+    UsageError
+        Where the networks have different scales, or a store keeps only an aggregate.
+    """
+    scales = joined.features[0].block.scales
+    for feature in joined.features:
+        if feature.block.scales != scales or len(feature.store.scales) < len(scales):
+            raise UsageError(
+                "a study needs the same scales of every network, each kept in its store",
+                found=f"'{feature.store.path}': {', '.join(feature.store.scales)}",
+            )
+    rows = []
+    for chosen, across in ways(scales):
+        if tell is not None:
+            tell(f"study: {', '.join(chosen)} {across or ''}".rstrip())
+        X = matrix_of(
+            joined, recipe.get("fuse.weights", ()), scales=chosen, across_scales=across or "mean"
+        )
+        fitted = [
+            fit_part(recipe, dataset, part, X, joined.position, device=device) for part in parts
+        ]
+        values = [100 * value_of(one.outcome, recipe) for one in fitted]
+        rows.append(
+            {
+                "scales": list(chosen),
+                "across_scales": across,
+                "value": float(np.mean(values)),
+                "spread": spread(values, recipe.get("score.spread", "std1")),
+                "dimension": int(X.shape[1]),
+            }
+        )
+    return rows
+
+
+def ways(scales: Sequence[str]) -> list[tuple[tuple[str, ...], str | None]]:
+    """Every subset of the scales, the largest last, with each aggregate."""
+    found: list[tuple[tuple[str, ...], str | None]] = [((scale,), None) for scale in scales]
+    for size in range(2, len(scales) + 1):
+        found += [
+            (chosen, across) for chosen in combinations(scales, size) for across in AGGREGATES
+        ]
+    return found
