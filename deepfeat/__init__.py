@@ -1,4 +1,4 @@
-"""deepfeat: exact dense descriptors of images from very deep networks, kept safely.
+"""deepfeat: exact dense descriptors of images, kept safely, judged by linear SVMs.
 
 Public names are resolved on first use, so that importing the package costs nothing.
 """
@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from deepfeat.datasets.csv_file import csv_dataset
     from deepfeat.datasets.folder import folder_dataset
+    from deepfeat.datasets.loading import load_dataset
+    from deepfeat.evaluation.recipe import load_recipe
+    from deepfeat.evaluation.run import evaluate
     from deepfeat.extraction.encode import Extractor
     from deepfeat.extraction.extract import extract
     from deepfeat.networks.load import load_network
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "load_dataset": "deepfeat.datasets.loading",
+    "load_recipe": "deepfeat.evaluation.recipe",
+    "evaluate": "deepfeat.evaluation.run",
     "load_network": "deepfeat.networks.load",
     "list_networks": "deepfeat.networks.table",
     "extract": "deepfeat.extraction.extract",
@@ -33,10 +39,13 @@ __all__ = [
     "Extractor",
     "__version__",
     "csv_dataset",
+    "evaluate",
     "extract",
     "folder_dataset",
     "list_networks",
+    "load_dataset",
     "load_network",
+    "load_recipe",
     "open_store",
 ]
 

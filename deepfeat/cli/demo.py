@@ -13,7 +13,7 @@ from deepfeat.progress import shown
 @click.argument("folder", metavar="[DIR]", default="deepfeat-demo")
 @with_output_options
 def demo(folder: str, as_json: bool, quiet: bool) -> None:
-    """Make images, describe them, look at the store and at the nearest neighbours of one.
+    """Make images, describe them, look at neighbours, and judge them with linear SVMs.
 
     Everything lies in DIR (deepfeat-demo unless given). The network is a small VGG with random
     weights, so nothing is downloaded; it takes well under a minute.
@@ -21,7 +21,8 @@ def demo(folder: str, as_json: bool, quiet: bool) -> None:
     from dataclasses import asdict
     from pathlib import Path
 
-    from deepfeat.demo.tour import NETWORK, SCALES, WEIGHTS, take_tour
+    from deepfeat.cli.svm_eval_words import number
+    from deepfeat.demo.tour import NETWORK, RECIPE, SCALES, WEIGHTS, take_tour
 
     if not quiet:
         click.echo(
@@ -33,6 +34,7 @@ def demo(folder: str, as_json: bool, quiet: bool) -> None:
         tour = take_tour(Path(folder), report=report)
     if as_json:
         found = asdict(tour) | {
+            "result": tour.result.as_value(),
             "images": str(tour.images),
             "store": str(tour.store),
             "shapes": {f"{layer}/{scale}": shape for (layer, scale), shape in tour.shapes.items()},
@@ -49,11 +51,26 @@ def demo(folder: str, as_json: bool, quiet: bool) -> None:
         f"\nThe nearest neighbour is of its own class for {100 * tour.agreement:.0f} % of images "
         f"(chance: {100 * tour.chance:.0f} %),\nthough this network was never trained."
     )
+    figure, splits = tour.result.figure, tour.result.splits
+    click.echo(
+        f"\nLinear SVMs, trained on {splits[0]['train']} images, tested on the other "
+        f"{splits[0]['test']}, {len(splits)} random halves:"
+    )
+    classes = [
+        (f"  {one['class']}", number(one["value"]), one["training"], one["positives"])
+        for one in tour.result.per_class
+    ]
+    classes.append((f"  {figure['what']}", number(figure["value"]), "", ""))
+    click.echo(table(("  class", "recall %", "training", "test"), classes, right=(1, 2, 3)))
+    again = " ".join(f"--set '{one}'" for one in RECIPE)
     click.echo(
         f"""
 What to try next:
   deepfeat info {tour.store}
   deepfeat verify --deep {tour.store}
+  deepfeat svm-eval folder --data {tour.images} --features {tour.store} \\
+    {again}
+  deepfeat recipes
   deepfeat networks 'vgg*'
   deepfeat extract YOUR_IMAGES --dry-run                      # vgg16 with the paper's weights
   deepfeat extract YOUR_IMAGES --network resnet50 --scales 224"""

@@ -18,6 +18,7 @@ from deepfeat.cli.extract import extract
 from deepfeat.cli.info import info
 from deepfeat.cli.networks import networks
 from deepfeat.cli.options import print_json
+from deepfeat.cli.recipes import recipes
 from deepfeat.cli.svm_eval import svm_eval
 from deepfeat.cli.verify import verify
 from deepfeat.errors import DeepfeatError, UsageError
@@ -39,7 +40,7 @@ def deepfeat() -> None:
     """
 
 
-for command in (extract, svm_eval, info, verify, networks, demo):
+for command in (extract, svm_eval, recipes, info, verify, networks, demo):
     deepfeat.add_command(command)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from deepfeat.datasets.archives import ARCHIVES, described, fetch_archive
 from deepfeat.datasets.caltech import PUBLISHED, caltech_dataset
 from deepfeat.datasets.dataset import DataSet
-from deepfeat.datasets.unpack import unpack
+from deepfeat.datasets.unpack import check_target, unpack
 from deepfeat.datasets.voc import LISTS, is_voc, voc_dataset
 from deepfeat.errors import DataMissing, NoPermission, UsageError, some
 from deepfeat.tables import advice, look_up
@@ -96,6 +96,7 @@ def load_dataset(
     download: bool = False,
     accept_hash: bool = False,
     progress: Progress | None = None,
+    cache: str | os.PathLike[str] | None = None,
     **options: bool,
 ) -> DataSet:
     """Load a published data set.
@@ -111,6 +112,8 @@ def load_dataset(
         Accept an archive without a published checksum.
     progress : callable, optional
         Called with the bytes of an archive that are here and those expected (0 if unknown).
+    cache : path, optional
+        Instead of the environment's; archives are kept in its ``archives``.
     **options
         Of the set: ``background`` (bool) for the Caltech sets.
 
@@ -127,15 +130,28 @@ def load_dataset(
     """
     source = look_up(SETS, name, "data set")
     _check_options(name, source, options)
-    place = find_root(name, root)
+    place = find_root(name, root, cache=cache)
     if place is None and download:
-        place = _fetched(name, root, accept_hash, progress)
+        target = data_folder(cache) if root is None else Path(root).expanduser()
+        check_target(target / name)
+        folder = cache_folder(cache) / "archives"
+        archives = [
+            (fetch_archive(one, folder, accept_hash=accept_hash, progress=progress), one)
+            for one in ARCHIVES[name]
+        ]
+        unpack(archives, target / name)
+        place = find_root(name, root, cache=cache)
     if place is None:
-        raise _missing(name, root)
+        raise _missing(name, _roots(root, cache))
     return source.read(place, options)
 
 
-def find_root(name: str, root: str | os.PathLike[str] | None = None) -> Path | None:
+def find_root(
+    name: str,
+    root: str | os.PathLike[str] | None = None,
+    *,
+    cache: str | os.PathLike[str] | None = None,
+) -> Path | None:
     """The set's own folder, or None where it is in none of the places; nothing is read.
 
     Raises
@@ -146,7 +162,7 @@ def find_root(name: str, root: str | os.PathLike[str] | None = None) -> Path | N
         Where a folder cannot be listed.
     """
     source = look_up(SETS, name, "data set")
-    for above in _roots(root):
+    for above in _roots(root, cache):
         for place in source.places:
             folder = above / place
             try:
@@ -159,24 +175,24 @@ def find_root(name: str, root: str | os.PathLike[str] | None = None) -> Path | N
     return None
 
 
-def data_folder() -> Path:
+def data_folder(cache: str | os.PathLike[str] | None = None) -> Path:
     """Where downloads are unpacked without a root: ``data`` in the cache."""
-    return cache_folder() / "data"
+    return cache_folder(cache) / "data"
 
 
-def cache_folder() -> Path:
-    """$DEEPFEAT_CACHE, else $XDG_CACHE_HOME/deepfeat, else ~/.cache/deepfeat."""
-    if chosen := os.environ.get("DEEPFEAT_CACHE"):
+def cache_folder(cache: str | os.PathLike[str] | None = None) -> Path:
+    """``cache``, else $DEEPFEAT_CACHE, else $XDG_CACHE_HOME/deepfeat, else ~/.cache/deepfeat."""
+    if chosen := cache or os.environ.get("DEEPFEAT_CACHE"):
         return Path(chosen).expanduser()
     system = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(system) if Path(system).is_absolute() else Path.home() / ".cache") / "deepfeat"
 
 
-def _roots(root: str | os.PathLike[str] | None) -> list[Path]:
+def _roots(root: str | os.PathLike[str] | None, cache: str | os.PathLike[str] | None) -> list[Path]:
     if root is not None:
         return [Path(root).expanduser()]
     listed = os.environ.get("DEEPFEAT_DATA", "").split(os.pathsep)
-    return [*(Path(one).expanduser() for one in listed if one), data_folder()]
+    return [*(Path(one).expanduser() for one in listed if one), data_folder(cache)]
 
 
 def _check_options(name: str, source: Source, options: Mapping[str, bool]) -> None:
@@ -190,40 +206,18 @@ def _check_options(name: str, source: Source, options: Mapping[str, bool]) -> No
             )
 
 
-def _fetched(
-    name: str,
-    root: str | os.PathLike[str] | None,
-    accept_hash: bool,
-    progress: Progress | None,
-) -> Path | None:
-    """Fetch and unpack a set into a folder of its own below the root."""
-    above = data_folder() if root is None else Path(root).expanduser()
-    archives = ARCHIVES[name]
-    store = cache_folder() / "archives"
-    paths = [
-        fetch_archive(archive, store, accept_hash=accept_hash, progress=progress)
-        for archive in archives
-    ]
-    unpack(list(zip(paths, archives, strict=True)), above / name)
-    return find_root(name, above)
-
-
-def _missing(name: str, root: str | os.PathLike[str] | None) -> DataMissing:
+def _missing(name: str, roots: list[Path]) -> DataMissing:
     source = SETS[name]
-    roots = _roots(root)
     archives = " and ".join(described(archive) for archive in ARCHIVES[name])
+    either = " or ".join(f"'{folder}'" for folder in roots)
     below = some([place for place in source.places if place])
     return DataMissing(
-        f"data set '{name}' is not in {_either(roots)}",
+        f"data set '{name}' is not in {either}",
         expected=f"{source.looks_like} there, or in one of {below} below",
         found="; ".join(_holdings(folder) for folder in roots),
         advice=f"--download fetches {archives}; or give the folder that has it with --data or"
         " DEEPFEAT_DATA.",
     )
-
-
-def _either(folders: list[Path]) -> str:
-    return " or ".join(f"'{folder}'" for folder in folders)
 
 
 def _holdings(folder: Path) -> str:

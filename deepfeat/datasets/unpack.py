@@ -165,10 +165,13 @@ def _members(path: Path, archive: Archive, budget: _Budget) -> Iterator[Iterator
 def _tar_members(file: io.BufferedReader, budget: _Budget) -> Iterator[Member]:
     is_gzip = file.peek(2)[:2] == b"\x1f\x8b"
     plain = gzip.GzipFile(fileobj=file) if is_gzip else file
+    counted = _Counted(plain, budget)
     # Read as a stream, so that everything passes the budget.
-    with tarfile.open(fileobj=_Counted(plain, budget), mode="r|") as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=counted, mode="r|") as tar:  # type: ignore[call-overload]
         for member in tar:
             yield member.name, tar.extractfile(member) if member.isreg() else None
+    while counted.read():  # gzip compares its checksum at the end
+        pass
 
 
 def _zip_members(archive: zipfile.ZipFile, budget: _Budget) -> Iterator[Member]:

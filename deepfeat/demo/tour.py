@@ -1,4 +1,4 @@
-"""The first minute with deepfeat: images by program, descriptors, the store, nearest neighbours."""
+"""The first minute with deepfeat: images by program, descriptors, neighbours, a held-out test."""
 
 from __future__ import annotations
 
@@ -10,12 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfeat.demo.shapes import CLASSES, make_images
+from deepfeat.evaluation.recipe import load_recipe
+from deepfeat.evaluation.result import Result
+from deepfeat.evaluation.run import evaluate
 from deepfeat.extraction.extract import extract
 from deepfeat.progress import Progress
 from deepfeat.store.read import Store
 
 NETWORK, WEIGHTS, SCALES = "vgg8-small", "random:0", (224, 288)
 NEIGHBOURS = 5
+RECIPE = (
+    f"extract.network={NETWORK}",
+    f"extract.weights={WEIGHTS}",
+    f"extract.scales={list(SCALES)}",
+    "extract.across_scales=stack",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +38,8 @@ class Neighbour:
 @dataclass(frozen=True, slots=True)
 class Tour:
     """What the tour found. ``agreement`` is the share of images whose nearest neighbour is of their
-    own class; ``chance`` is what drawing one at random would give.
+    own class; ``chance`` is what drawing one at random would give. ``result`` is that of recipe
+    "folder": half of each class trains a linear SVM, the other half is the test.
     """
 
     images: Path
@@ -40,12 +50,13 @@ class Tour:
     neighbours: list[Neighbour]
     agreement: float
     chance: float
+    result: Result
 
 
 def take_tour(
     folder: Path, *, per_class: int = 20, report: Callable[[Progress], None] | None = None
 ) -> Tour:
-    """Make images in ``folder``, describe them with a small untrained VGG, compare them.
+    """Make images in ``folder``, describe them with a small untrained VGG, compare and judge them.
 
     Running it again in the same folder goes on where it was.
     """
@@ -73,7 +84,14 @@ def take_tour(
             [Neighbour(keys[i], float(similarities[query, i])) for i in order],
             float((nearest == classes).mean()),
             (per_class - 1) / (count - 1),
+            _judged(images, place),
         )
+
+
+def _judged(images: Path, store: Path) -> Result:
+    """Linear SVMs on the descriptors: trained on half of each class, tested on the rest."""
+    recipe = load_recipe("folder", set=RECIPE)
+    return evaluate(recipe, data=images, features=[store])
 
 
 def _similarities(store: Store) -> NDArray[np.float32]:

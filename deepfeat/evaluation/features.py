@@ -11,7 +11,8 @@ import numpy as np
 
 from deepfeat.datasets.dataset import DataSet
 from deepfeat.errors import StoreMismatch, UsageError, some
-from deepfeat.evaluation.recipe import Block, Recipe
+from deepfeat.evaluation.recipe import Recipe
+from deepfeat.evaluation.resolve import Block
 from deepfeat.evaluation.working import Working
 from deepfeat.extraction.request import (
     NetworkChoice,

@@ -12,8 +12,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepfeat.errors import RecipeError
+from deepfeat.evaluation.key_values import (
+    Check,
+    class_weight,
+    colour,
+    either,
+    flag,
+    grid,
+    list_of,
+    number,
+    one_of,
+    scales,
+    text,
+    whole,
+)
 
-Check = Callable[[Any], Any]
 Values = Mapping[str, Any]
 REQUIRED = object()  # the default of a key that has none
 
@@ -28,116 +41,12 @@ TRAIN_OF = {"voc2007": "trainval", "voc2012": "train", "csv": "train", "folder":
 class Key:
     """``check`` returns the value in its one form, or raises ValueError with what it accepts.
 
-    ``default`` is a value, or a function of the values given.
+    ``default`` is a value, or a function of the values given; ``meaning`` is for the docs.
     """
 
+    meaning: str
     check: Check
     default: Any = REQUIRED
-
-
-def text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("a text")
-    return value
-
-
-def flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("true or false")
-    return value
-
-
-def one_of(*names: str) -> Check:
-    def check(value: Any) -> str:
-        if not isinstance(value, str) or value not in names:
-            raise ValueError(" or ".join(f'"{name}"' for name in names))
-        return value
-
-    return check
-
-
-def whole(least: int) -> Check:
-    def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"a whole number from {least}")
-        return value
-
-    return check
-
-
-def number(above: float, most: float = float("inf")) -> Check:
-    def check(value: Any) -> float:
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not is_number or not above < value <= most or value == float("inf"):
-            words = f"a number above {above:g}"
-            raise ValueError(words + ("" if most == float("inf") else f", at most {most:g}"))
-        return float(value)
-
-    return check
-
-
-def either(*checks: Check) -> Check:
-    def check(value: Any) -> Any:
-        words = []
-        for one in checks:
-            try:
-                return one(value)
-            except ValueError as error:
-                words.append(str(error))
-        raise ValueError(", or ".join(words))
-
-    return check
-
-
-def list_of(check_one: Check) -> Check:
-    def check(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, (list, tuple)) or not value:
-            raise ValueError("a list that is not empty")
-        return tuple(check_one(one) for one in value)
-
-    return check
-
-
-def grid(value: Any) -> tuple[float, ...]:
-    """Values of C: a list, or ``{base, from, to}`` for base^from ... base^to."""
-    if isinstance(value, Mapping) and set(value) == {"base", "from", "to"}:
-        base = number(0)(value["base"])
-        first, last = (whole(-1000)(value[name]) for name in ("from", "to"))
-        if first > last or base == 1:
-            raise ValueError("from at most to, and base not 1")
-        value = [base**power for power in range(first, last + 1)]
-    Cs: tuple[float, ...] = list_of(number(0))(value)
-    if len(set(Cs)) != len(Cs):
-        raise ValueError("values that differ from each other")
-    return Cs
-
-
-def class_weight(value: Any) -> Any:
-    if value == "balanced":
-        return value
-    if isinstance(value, Mapping) and set(value) == {"pos", "neg"}:
-        return {name: number(0)(value[name]) for name in ("pos", "neg")}
-    raise ValueError('{pos = number, neg = number} or "balanced"')
-
-
-def scales(value: Any) -> tuple[str, ...]:
-    """Shorter sides in pixels, ascending, "native" last; also as texts, as a store names them."""
-    sides = [int(one) if isinstance(one, str) and one.isdecimal() else one for one in _list(value)]
-    found = list_of(either(whole(1), one_of("native")))(sides)
-    if len(set(found)) != len(found):
-        raise ValueError("scales that differ from each other")
-    return tuple(str(one) for one in sorted(found, key=lambda one: (one == "native", one)))
-
-
-def _list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else []
-
-
-def colour(value: Any) -> tuple[int, ...]:
-    parts: tuple[int, ...] = list_of(whole(0))(value)
-    if len(parts) != 3 or max(parts) > 255:
-        raise ValueError("three numbers from 0 to 255")
-    return parts
 
 
 def _measure(values: Values) -> str:
@@ -149,61 +58,138 @@ def _selection(values: Values) -> str:
 
 
 KEYS: dict[str, Key] = {
-    "data.set": Key(one_of(*SETS)),
-    "data.train": Key(text, lambda values: TRAIN_OF.get(values["data.set"])),
-    "data.test": Key(text, lambda values: TEST_OF.get(values["data.set"])),
-    "data.background": Key(flag, True),
-    "data.missing": Key(one_of("partial", "last", "error"), "partial"),
-    "data.duplicates": Key(one_of("report", "drop-train"), "report"),
-    "split.count": Key(whole(1), 3),
-    "split.seed": Key(whole(0), 0),
-    "split.train": Key(either(whole(1), number(0, 0.999999))),
-    "split.test": Key(either(whole(1), one_of("rest"))),
-    "image.exif": Key(flag, True),
-    "image.background": Key(colour, (255, 255, 255)),
-    "resize.filter": Key(one_of("bilinear", "bicubic", "lanczos", "nearest"), "bilinear"),
-    "resize.upscale": Key(flag, True),
-    "extract.network": Key(text),
-    "extract.weights": Key(text, None),
-    "extract.preprocessing": Key(text, None),
-    "extract.pool_rounding": Key(one_of("floor", "ceil"), None),
-    "extract.layer": Key(text, None),
-    "extract.view": Key(one_of("dense"), "dense"),
-    "extract.mirror": Key(flag, True),
-    "extract.scales": Key(scales),
-    "extract.over_positions": Key(one_of("mean", "max"), "mean"),
-    "extract.across_scales": Key(one_of("mean", "max", "stack")),
-    "extract.normalise": Key(one_of("end", "each", "each+end", "none"), "end"),
-    "fuse.weights": Key(list_of(number(0)), lambda values: (1.0,) * len(values["extract"])),
-    "score.measure": Key(one_of("map", "recall", "accuracy"), _measure),
+    "data.set": Key("The data set.", one_of(*SETS)),
+    "data.train": Key(
+        "The part to train on: a set of VOC, a value of a CSV file's column `split`, a folder.",
+        text,
+        lambda values: TRAIN_OF.get(values["data.set"]),
+    ),
+    "data.test": Key("The part to score.", text, lambda values: TEST_OF.get(values["data.set"])),
+    "data.background": Key("Whether the background class (Caltech) counts as a class.", flag, True),
+    "data.missing": Key(
+        "Images without a descriptor: left out and the figure labelled partial; "
+        "ranked last (for recall: wrong); or an error.",
+        one_of("partial", "last", "error"),
+        "partial",
+    ),
+    "data.duplicates": Key(
+        "Images in both train and test: told, or dropped from training.",
+        one_of("report", "drop-train"),
+        "report",
+    ),
+    "split.count": Key("How many splits are drawn.", whole(1), 3),
+    "split.seed": Key("Split s is drawn with `RandomState(seed + s)`.", whole(0), 0),
+    "split.train": Key(
+        "Training images a class; below 1 a part of each class.",
+        either(whole(1), number(0, 0.999999)),
+    ),
+    "split.test": Key("Test images a class at most.", either(whole(1), one_of("rest"))),
+    "image.exif": Key("Whether the EXIF orientation is applied.", flag, True),
+    "image.background": Key("The colour under transparent pixels.", colour, (255, 255, 255)),
+    "resize.filter": Key(
+        "The filter of resizing, with antialiasing.",
+        one_of("bilinear", "bicubic", "lanczos", "nearest"),
+        "bilinear",
+    ),
+    "resize.upscale": Key("Whether images smaller than a scale are enlarged.", flag, True),
+    "extract.network": Key("A name of `deepfeat networks`; a list makes one block a name.", text),
+    "extract.weights": Key(
+        "A known name, a file, or `random:SEED`; without it the network's documented ones.",
+        text,
+        None,
+    ),
+    "extract.preprocessing": Key(
+        "Needed for weights from a file; otherwise it comes with them.", text, None
+    ),
+    "extract.pool_rounding": Key(
+        "How pooled sizes are rounded; otherwise as the weights were trained.",
+        one_of("floor", "ceil"),
+        None,
+    ),
+    "extract.layer": Key("The layer; without it the network's penultimate.", text, None),
+    "extract.view": Key("Which pixels the network sees.", one_of("dense"), "dense"),
+    "extract.mirror": Key("Whether descriptors are averaged with the mirror image.", flag, True),
+    "extract.scales": Key("Shorter sides in pixels, or `native`.", scales),
+    "extract.over_positions": Key("How a map becomes a descriptor.", one_of("mean", "max"), "mean"),
+    "extract.across_scales": Key(
+        "How several scales become one row; wanted as soon as there are two.",
+        one_of("mean", "max", "stack"),
+    ),
+    "extract.normalise": Key(
+        "L2: of the row, of each scale before it is aggregated, both, or none.",
+        one_of("end", "each", "each+end", "none"),
+        "end",
+    ),
+    "fuse.weights": Key(
+        "One number a network, multiplying its block before the row gets length 1.",
+        list_of(number(0)),
+        lambda values: (1.0,) * len(values["extract"]),
+    ),
+    "score.measure": Key("What the figure is.", one_of("map", "recall", "accuracy"), _measure),
     "score.ap": Key(
+        "Which average precision.",
         one_of("voc11", "voc10", "step"),
         lambda values: {"voc2007": "voc11", "voc2012": "voc10"}.get(values["data.set"], "step"),
     ),
-    "score.difficult": Key(one_of("ignore", "negative", "positive"), "ignore"),
-    "score.ties": Key(one_of("list", "group"), "list"),
-    "score.spread": Key(one_of("std1", "std0"), "std1"),
-    "svm.loss": Key(one_of("squared_hinge", "hinge"), "squared_hinge"),
-    "svm.C": Key(grid, grid({"base": 2, "from": -7, "to": 7})),
-    "svm.class_weight": Key(class_weight, {"pos": 1.0, "neg": 1.0}),
-    "svm.difficult": Key(one_of("ignore", "negative", "positive"), "ignore"),
-    "svm.fit_intercept": Key(flag, True),
-    "svm.intercept_scaling": Key(number(0), 1.0),
-    "svm.solver": Key(one_of("liblinear"), "liblinear"),
-    "svm.gap": Key(number(0, 0.1), 1e-4),
-    "svm.tol": Key(number(0), 1e-4),
-    "svm.max_iter": Key(whole(1), 100_000),
-    "svm.random_state": Key(whole(0), 0),
-    "svm.select.on": Key(one_of("val", "holdout", "kfold", "fixed"), _selection),
-    "svm.select.fraction": Key(number(0, 0.9), 0.2),
-    "svm.select.folds": Key(whole(2), 3),
-    "svm.select.per": Key(one_of("all", "class"), "all"),
+    "score.difficult": Key(
+        "What label 0 counts as in the test.", one_of("ignore", "negative", "positive"), "ignore"
+    ),
+    "score.ties": Key(
+        "Equal scores in the order of the list, or all at once.", one_of("list", "group"), "list"
+    ),
+    "score.spread": Key(
+        "The ± over splits: divided by n - 1, or by n.", one_of("std1", "std0"), "std1"
+    ),
+    "svm.loss": Key("The loss.", one_of("squared_hinge", "hinge"), "squared_hinge"),
+    "svm.C": Key(
+        "Values of C, or `{base, from, to}` for the powers of base.",
+        grid,
+        grid({"base": 2, "from": -7, "to": 7}),
+    ),
+    "svm.class_weight": Key(
+        'Weights of positives and negatives, or `"balanced"`.',
+        class_weight,
+        {"pos": 1.0, "neg": 1.0},
+    ),
+    "svm.difficult": Key(
+        "What label 0 counts as in training and in the choice of C.",
+        one_of("ignore", "negative", "positive"),
+        "ignore",
+    ),
+    "svm.fit_intercept": Key("Whether there is an intercept.", flag, True),
+    "svm.intercept_scaling": Key(
+        "The value of the constant feature behind the intercept.", number(0), 1.0
+    ),
+    "svm.solver": Key("The solver.", one_of("liblinear"), "liblinear"),
+    "svm.gap": Key(
+        "The relative duality gap that every problem has to reach.", number(0, 0.1), 1e-4
+    ),
+    "svm.tol": Key("liblinear's tolerance.", number(0), 1e-4),
+    "svm.max_iter": Key("liblinear's most iterations.", whole(1), 100_000),
+    "svm.random_state": Key("The seed of liblinear's shuffling.", whole(0), 0),
+    "svm.select.on": Key(
+        "What chooses C: the set's val, a part of the training images, folds of them, nothing.",
+        one_of("val", "holdout", "kfold", "fixed"),
+        _selection,
+    ),
+    "svm.select.fraction": Key("The part held out.", number(0, 0.9), 0.2),
+    "svm.select.folds": Key("The number of folds.", whole(2), 3),
+    "svm.select.per": Key("One C for all classes, or one for each.", one_of("all", "class"), "all"),
     "svm.select.by": Key(
+        "What the choice maximises; `ap` is that of `score.ap`.",
         one_of("ap", "step", "recall", "accuracy"),
         lambda values: "ap" if values["score.measure"] == "map" else values["score.measure"],
     ),
-    "svm.select.refit": Key(flag, True),
-    "svm.select.tie": Key(one_of("smallest", "first"), "smallest"),
+    "svm.select.refit": Key(
+        "Whether the last fit is on all training images, or on those that C was fitted on.",
+        flag,
+        True,
+    ),
+    "svm.select.tie": Key(
+        "Among equal scores: the smallest C, or the first of the list.",
+        one_of("smallest", "first"),
+        "smallest",
+    ),
 }
 
 _PREDICATES: tuple[tuple[tuple[str, ...], Callable[[Values], bool], str], ...] = (

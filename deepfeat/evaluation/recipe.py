@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from deepfeat.errors import RecipeError
-from deepfeat.evaluation.keys import KEYS, REQUIRED, checked, matters
+from deepfeat.evaluation.keys import KEYS
 from deepfeat.evaluation.recipe_files import read_file, split_name
+from deepfeat.evaluation.resolve import Block, resolve
 from deepfeat.tables import advice, look_up
 
 if sys.version_info >= (3, 11):
@@ -28,23 +29,6 @@ else:
 WORDS = ("name", "title", "source", "notes")
 OF_THE_NETWORK = ("weights", "preprocessing", "pool_rounding", "layer")
 PUBLISHED = ("variant", "figure", "spread", "source", "weights", "verified")
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """One network's part of a row: what to extract and how to read it."""
-
-    network: str
-    weights: str | None
-    preprocessing: str | None
-    pool_rounding: str | None
-    layer: str | None
-    view: str
-    mirror: bool
-    scales: tuple[str, ...]
-    over_positions: str
-    across_scales: str
-    normalise: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +133,7 @@ def load_recipe(name_or_path: str | os.PathLike[str], *, set: Sequence[str] = ()
         _override(flat, blocks, _dotted(table))
     changes = dict(_assignment(one) for one in set)
     _override(flat, blocks, changes)
-    values, resolved = _resolve(flat, _expanded(blocks), _moot_if_alone(changes))
+    values, resolved = resolve(flat, _expanded(blocks), _moot_if_alone(changes))
     variant = "+".join(chosen)
     return Recipe(
         **words,
@@ -161,6 +145,12 @@ def load_recipe(name_or_path: str | os.PathLike[str], *, set: Sequence[str] = ()
     )
 
 
+def variants_of(name_or_path: str | os.PathLike[str]) -> list[str]:
+    """Names of a recipe's variants, in the order of its file."""
+    plain, _ = split_name(os.fspath(name_or_path))
+    return list(_parsed(*read_file(plain)).get("variants", {}))
+
+
 def with_solver(recipe: Recipe, solver: str) -> Recipe:
     """The recipe with another solver: a way of computing, so keys of the old one fall away."""
     blocks = [
@@ -168,7 +158,7 @@ def with_solver(recipe: Recipe, solver: str) -> Recipe:
         for block in recipe.blocks
     ]
     changed = {**recipe.values, "svm.solver": solver}
-    values, _ = _resolve(changed, blocks, lambda key: key != "svm.solver")
+    values, _ = resolve(changed, blocks, lambda key: key != "svm.solver")
     return replace(recipe, values=values, changes=(*recipe.changes, f"svm.solver={solver}"))
 
 
@@ -270,97 +260,6 @@ def _moot_if_alone(changes: Mapping[str, Any]) -> Callable[[str], bool]:
     """
     set_keys = tuple(_dotted(changes)) + tuple(changes)
     return lambda key: bool(changes) and not key.startswith(set_keys)
-
-
-def _resolve(
-    flat: Mapping[str, Any], blocks: Sequence[Mapping[str, Any]], is_moot: Callable[[str], bool]
-) -> tuple[dict[str, Any], tuple[Block, ...]]:
-    """Check every key, fill in defaults, refuse what cannot matter."""
-    for key in flat:
-        _known(key, key)
-    parts = tuple(_block(number, block, is_moot) for number, block in enumerate(blocks))
-    given: dict[str, Any] = {key: checked(key, value) for key, value in flat.items()}
-    values: dict[str, Any] = {**given, "extract": parts, "given": frozenset(flat)}
-    for key in KEYS:  # a default may depend on keys that stand before it
-        if key not in values and not key.startswith("extract."):
-            default = _default(key, values)
-            if default is not REQUIRED:
-                values[key] = default
-            elif not matters(key, values):
-                raise RecipeError(f"the recipe lacks '{key}'", advice="It has no default.")
-    for key in given:
-        if (why := matters(key, values)) and not is_moot(key):
-            raise RecipeError(
-                f"recipe key '{key}' cannot matter here: {why}", advice="Leave it out."
-            )
-    _contradictions(values)
-    kept = {
-        key: values[key]
-        for key in KEYS
-        if key in values and not matters(key, values) and not key.startswith("extract.")
-    }
-    return kept, parts
-
-
-def _default(key: str, values: Mapping[str, Any]) -> Any:
-    default = KEYS[key].default
-    return default(values) if callable(default) else default
-
-
-def _known(key: str, shown: str) -> None:
-    if key not in KEYS:
-        raise RecipeError(
-            f"unknown recipe key '{shown}'", advice=advice(KEYS, key, "docs/recipes.md")
-        )
-
-
-def _block(number: int, block: Mapping[str, Any], is_moot: Callable[[str], bool]) -> Block:
-    found: dict[str, Any] = {}
-    for name, value in block.items():
-        _known(f"extract.{name}", f"extract.{number}.{name}")
-        found[name] = checked(f"extract.{number}.{name}", value)
-    for name in ("network", "scales"):
-        if name not in found:
-            raise RecipeError(f"the recipe lacks 'extract.{number}.{name}'")
-    is_one = len(found["scales"]) == 1
-    if is_one and "across_scales" in found and not is_moot("extract.across_scales"):
-        raise RecipeError(
-            f"recipe key 'extract.{number}.across_scales' cannot matter here: there is one scale",
-            advice="Leave it out.",
-        )
-    if not is_one and "across_scales" not in found:
-        raise RecipeError(
-            f"the recipe lacks 'extract.{number}.across_scales'", expected="mean, max or stack"
-        )
-    if is_one:
-        found["across_scales"] = "mean"  # of one scale: that scale
-    defaults = {name: KEYS[f"extract.{name}"].default for name in Block.__slots__}
-    return Block(**{name: found.get(name, defaults[name]) for name in Block.__slots__})
-
-
-def _contradictions(values: Mapping[str, Any]) -> None:
-    """Refuse keys that are each possible, but not together. Raises ``RecipeError``."""
-    on, measure = values["svm.select.on"], values["score.measure"]
-    by = values["svm.select.by"]
-    cases = (
-        (on == "fixed" and len(values["svm.C"]) > 1, "svm.select.on",
-         "'fixed' wants one C", "svm.C = [1.0], say"),
-        (on != "fixed" and len(values["svm.C"]) == 1, "svm.select.on",
-         "there is one C, so there is nothing to choose", 'svm.select.on = "fixed"'),
-        (on == "val" and values["data.set"] != "voc2007", "svm.select.on",
-         "'val' wants a set whose val is no part of the test", "holdout or kfold"),
-        (values["svm.select.per"] == "class" and by in ("recall", "accuracy"), "svm.select.per",
-         f"'{by}' compares classes with each other, so it cannot choose a C for each",
-         '"all", or svm.select.by = "ap"'),
-        (len(values["fuse.weights"]) != len(values["extract"]), "fuse.weights",
-         "one number a network is wanted", f"{len(values['extract'])} numbers"),
-        (measure == "map" and by in ("recall", "accuracy") and values["data.set"] in
-         ("voc2007", "voc2012"), "svm.select.by",
-         "an image may have several classes, so no recall over single predictions", "ap or step"),
-    )  # fmt: skip
-    for is_wrong, key, why, expected in cases:
-        if is_wrong:
-            raise RecipeError(f"recipe key '{key}': {why}", expected=expected)
 
 
 def _published(place: str, rows: Sequence[Mapping[str, Any]], variant: str) -> Published | None:

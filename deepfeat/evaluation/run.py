@@ -189,13 +189,16 @@ def dataset_of(
             return csv_dataset(data)
         drawn = "split.train" in recipe.values
         return folder_dataset(data, split=None if drawn else "folders")
-    options = {} if recipe.get("data.background", True) else {"background": False}
+    options: dict[str, bool] = {}
+    if not recipe.get("data.background", True):
+        options["background"] = False
     return load_dataset(
         name,
         data,
         download=working.download,
         accept_hash=working.accept_hash,
         progress=working.fetched,
+        cache=working.cache,
         **options,
     )
 

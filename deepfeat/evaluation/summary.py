@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-import platform
-import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import deepfeat
 from deepfeat import files
 from deepfeat.classify.choose import mean_scores
 from deepfeat.datasets.dataset import DataSet
@@ -27,12 +23,12 @@ from deepfeat.evaluation.measure import (
     value_of,
 )
 from deepfeat.evaluation.notices import notices_of
+from deepfeat.evaluation.provenance import provenance_of
 from deepfeat.evaluation.recipe import Recipe
 from deepfeat.evaluation.result import Result, written
 from deepfeat.metrics.spread import spread
 
 WHAT = {"map": "mAP", "recall": "mean class recall", "accuracy": "accuracy"}
-PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "h5py")
 Same = Mapping[int, Sequence[tuple[int, int]]]
 
 
@@ -86,7 +82,7 @@ def result_of(
         study=tuple(study),
         predictions=predictions,
         warnings=tuple(notices_of(recipe, dataset, joined, fitted, same)),
-        provenance=_provenance(command),
+        provenance=provenance_of(command),
         timings={},
     )
 
@@ -284,22 +280,3 @@ def _digest(dataset: DataSet, entries: np.ndarray[Any, np.dtype[np.int64]]) -> s
 
     lines = b"".join(sorted(dataset.entries[entry].key + b"\n" for entry in entries))
     return hashlib.sha256(lines).hexdigest()
-
-
-def _provenance(command: Sequence[str]) -> dict[str, Any]:
-    return {
-        "deepfeat": deepfeat.__version__,
-        "commit": None,
-        "command": list(command),
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
-        "machine": {"system": platform.system(), "machine": platform.machine(),
-                    "cores": len(os.sched_getaffinity(0))},
-    }  # fmt: skip
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

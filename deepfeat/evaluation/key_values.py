@@ -1,0 +1,116 @@
+"""What a recipe's key accepts: each check returns the value in its one form, or says what it wants.
+
+A check raises ValueError with the words that stand behind "expected:" in a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Check = Callable[[Any], Any]
+
+
+def text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("a text")
+    return value
+
+
+def flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+def one_of(*names: str) -> Check:
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in names:
+            raise ValueError(" or ".join(f'"{name}"' for name in names))
+        return value
+
+    return check
+
+
+def whole(least: int) -> Check:
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"a whole number from {least}")
+        return value
+
+    return check
+
+
+def number(above: float, most: float = float("inf")) -> Check:
+    def check(value: Any) -> float:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not above < value <= most or value == float("inf"):
+            words = f"a number above {above:g}"
+            raise ValueError(words + ("" if most == float("inf") else f", at most {most:g}"))
+        return float(value)
+
+    return check
+
+
+def either(*checks: Check) -> Check:
+    def check(value: Any) -> Any:
+        words = []
+        for one in checks:
+            try:
+                return one(value)
+            except ValueError as error:
+                words.append(str(error))
+        raise ValueError(", or ".join(words))
+
+    return check
+
+
+def list_of(check_one: Check) -> Check:
+    def check(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, (list, tuple)) or not value:
+            raise ValueError("a list that is not empty")
+        return tuple(check_one(one) for one in value)
+
+    return check
+
+
+def grid(value: Any) -> tuple[float, ...]:
+    """Values of C: a list, or ``{base, from, to}`` for base^from ... base^to."""
+    if isinstance(value, Mapping) and set(value) == {"base", "from", "to"}:
+        base = number(0)(value["base"])
+        first, last = (whole(-1000)(value[name]) for name in ("from", "to"))
+        if first > last or base == 1:
+            raise ValueError("from at most to, and base not 1")
+        value = [base**power for power in range(first, last + 1)]
+    Cs: tuple[float, ...] = list_of(number(0))(value)
+    if len(set(Cs)) != len(Cs):
+        raise ValueError("values that differ from each other")
+    return Cs
+
+
+def class_weight(value: Any) -> Any:
+    if value == "balanced":
+        return value
+    if isinstance(value, Mapping) and set(value) == {"pos", "neg"}:
+        return {name: number(0)(value[name]) for name in ("pos", "neg")}
+    raise ValueError('{pos = number, neg = number} or "balanced"')
+
+
+def scales(value: Any) -> tuple[str, ...]:
+    """Shorter sides in pixels, ascending, "native" last; also as texts, as a store names them."""
+    sides = [int(one) if isinstance(one, str) and one.isdecimal() else one for one in _list(value)]
+    found = list_of(either(whole(1), one_of("native")))(sides)
+    if len(set(found)) != len(found):
+        raise ValueError("scales that differ from each other")
+    return tuple(str(one) for one in sorted(found, key=lambda one: (one == "native", one)))
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else []
+
+
+def colour(value: Any) -> tuple[int, ...]:
+    parts: tuple[int, ...] = list_of(whole(0))(value)
+    if len(parts) != 3 or max(parts) > 255:
+        raise ValueError("three numbers from 0 to 255")
+    return parts
