@@ -12,11 +12,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 EXIT_STATUSES = {
     0: "everything is done; also nothing to do, and holes within --max-failures",
-    1: "finished, but some images are holes: failures.csv says which and why",
-    64: "a bad option, value or combination; an unknown network or layer",
+    1: "finished, but some images are holes (failures.csv says which), or a figure is partial",
+    64: "a bad option, value or combination; an unknown network, layer, recipe or key",
     65: "damaged, foreign or mismatching data: a store, weights, a CSV; too many failures",
-    66: "the source or the store does not exist, or has no images",
-    69: "weights, a device or an optional package cannot be had",
+    66: "the source, data set or store does not exist, or has no images",
+    69: "weights, an archive, a device or an optional package cannot be had",
     70: "a bug in deepfeat; the traceback is shown",
     73: "the target cannot be created, or the disk is too small",
     74: "reading or writing the store failed during the run",
