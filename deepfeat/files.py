@@ -1,7 +1,8 @@
 """The only door to the disk for writing: aside, fsync, rename, fsync of the folder.
 
 What a function here has returned from is on the disk, as far as the disk's own word goes. A kill at
-any instant leaves the old file, the new file, or a ``.tmp-`` that nobody reads.
+any instant leaves the old file, the new file, or a ``.tmp-`` that nobody reads. Last: where
+downloads lie, and whether there may be any.
 """
 
 from __future__ import annotations
@@ -109,3 +110,16 @@ def free_bytes(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
+
+
+def cache_folder(cache: str | os.PathLike[str] | None = None) -> Path:
+    """``cache``, else $DEEPFEAT_CACHE, else $XDG_CACHE_HOME/deepfeat, else ~/.cache/deepfeat."""
+    if chosen := cache or os.environ.get("DEEPFEAT_CACHE"):
+        return Path(chosen).expanduser()
+    system = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(system) if Path(system).is_absolute() else Path.home() / ".cache") / "deepfeat"
+
+
+def is_offline() -> bool:
+    """Whether DEEPFEAT_OFFLINE forbids downloads."""
+    return os.environ.get("DEEPFEAT_OFFLINE", "0") not in ("", "0")

@@ -20,6 +20,7 @@ from pathlib import Path
 from deepfeat import files
 from deepfeat.datasets.download import MEBIBYTE, Progress, Stopped, finish, notes_of
 from deepfeat.errors import CannotCreate, DataError, NotEnoughSpace, Unavailable
+from deepfeat.files import is_offline
 
 OXFORD = "https://thor.robots.ox.ac.uk/pascal/VOC"
 CALTECH = "https://data.caltech.edu/records"
@@ -106,11 +107,6 @@ def described(archive: Archive) -> str:
     facts = [f"{archive.size_bytes / MEBIBYTE:,.0f} MiB"] if archive.size_bytes else []
     facts.append(f"md5 {archive.md5}" if archive.md5 else "no published checksum")
     return f"{archive.file} ({', '.join(facts)}) from {archive.url}"
-
-
-def is_offline() -> bool:
-    """Whether DEEPFEAT_OFFLINE forbids downloads."""
-    return os.environ.get("DEEPFEAT_OFFLINE", "0") not in ("", "0")
 
 
 def fetch_archive(

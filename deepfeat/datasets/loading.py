@@ -18,6 +18,7 @@ from deepfeat.datasets.dataset import DataSet
 from deepfeat.datasets.unpack import check_target, unpack
 from deepfeat.datasets.voc import LISTS, is_voc, voc_dataset
 from deepfeat.errors import DataMissing, NoPermission, UsageError, some
+from deepfeat.files import cache_folder
 from deepfeat.tables import advice, look_up
 
 Progress = Callable[[int, int], None]
@@ -178,14 +179,6 @@ def find_root(
 def data_folder(cache: str | os.PathLike[str] | None = None) -> Path:
     """Where downloads are unpacked without a root: ``data`` in the cache."""
     return cache_folder(cache) / "data"
-
-
-def cache_folder(cache: str | os.PathLike[str] | None = None) -> Path:
-    """``cache``, else $DEEPFEAT_CACHE, else $XDG_CACHE_HOME/deepfeat, else ~/.cache/deepfeat."""
-    if chosen := cache or os.environ.get("DEEPFEAT_CACHE"):
-        return Path(chosen).expanduser()
-    system = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(system) if Path(system).is_absolute() else Path.home() / ".cache") / "deepfeat"
 
 
 def _roots(root: str | os.PathLike[str] | None, cache: str | os.PathLike[str] | None) -> list[Path]:

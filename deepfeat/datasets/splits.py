@@ -90,8 +90,7 @@ def random_splits(
     """
     _check_numbers(count, seed, train, test)
     members = _members(dataset)
-    if train >= 1:
-        _check_counts(dataset, members, int(train))
+    _check_counts(dataset, members, int(train) if train >= 1 else 1)
     sizes = [_size(train, len(rows)) for rows in members]  # k of each class
     held = [_part(fraction, k) for k in sizes]
     if any(v >= k for v, k in zip(held, sizes, strict=True)):

@@ -149,12 +149,10 @@ def _wanted(root: Path, lists: Path, sets: Sequence[str] | None) -> list[str]:
 
 
 def is_voc(root: Path, year: str) -> bool:
-    """Whether a folder has a list of that year's images."""
-    for path in (root / LISTS / f"{name}.txt" for name in SETS):
-        if path.is_file():
-            first = next(iter(_lines(path)), (0, []))[1]
-            return not first or bool(YEARS[year].identifier.fullmatch(first[0]))
-    return False
+    """Whether a folder has a list that begins with an image of that year."""
+    paths = [path for name in SETS if (path := root / LISTS / f"{name}.txt").is_file()]
+    firsts = [fields[0] for path in paths for _, fields in _lines(path)[:1]]
+    return any(YEARS[year].identifier.fullmatch(first) for first in firsts)
 
 
 def _identifiers(path: Path, year: str) -> list[bytes]:

@@ -8,6 +8,7 @@ from typing import Any
 from deepfeat.datasets.loading import SETS, find_root
 from deepfeat.errors import DeepfeatError
 from deepfeat.evaluation.recipe import Recipe, load_recipe, variants_of
+from deepfeat.files import cache_folder
 
 CROP = 224 * 224
 ASPECT = 4 / 3  # of a photograph
@@ -63,7 +64,6 @@ def _variant(recipe: Recipe) -> dict[str, Any]:
 
 
 def _is_here(network: str, weights: str | None) -> bool:
-    from deepfeat.networks.weights.fetch import cache_folder
     from deepfeat.networks.weights.named import default_weights, named_weights
 
     try:

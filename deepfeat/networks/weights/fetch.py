@@ -15,6 +15,7 @@ from pathlib import Path
 
 from deepfeat import files
 from deepfeat.errors import CannotCreate, NotEnoughSpace, WeightsError, WeightsUnavailable
+from deepfeat.files import cache_folder, is_offline
 from deepfeat.networks.weights.named import MEBIBYTE, Download
 
 TIMEOUT_S = 30.0
@@ -22,19 +23,6 @@ CHUNK = 1 << 20
 MOST_BYTES = 4 << 30  # where no size is stated
 
 Progress = Callable[[int, int], None]
-
-
-def cache_folder(cache: str | os.PathLike[str] | None = None) -> Path:
-    """``cache``, else $DEEPFEAT_CACHE, else $XDG_CACHE_HOME/deepfeat, else ~/.cache/deepfeat."""
-    if chosen := cache or os.environ.get("DEEPFEAT_CACHE"):
-        return Path(chosen).expanduser()
-    system = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(system) if Path(system).is_absolute() else Path.home() / ".cache") / "deepfeat"
-
-
-def is_offline() -> bool:
-    """Whether DEEPFEAT_OFFLINE forbids downloads."""
-    return os.environ.get("DEEPFEAT_OFFLINE", "0") not in ("", "0")
 
 
 def fetch(

@@ -14,7 +14,8 @@ import pytest
 
 from deepfeat import files
 from deepfeat.errors import CannotCreate, NotEnoughSpace, WeightsError, WeightsUnavailable
-from deepfeat.networks.weights.fetch import cache_folder, fetch
+from deepfeat.files import cache_folder
+from deepfeat.networks.weights.fetch import fetch
 from deepfeat.networks.weights.named import Download
 
 CONTENT = bytes(range(256)) * 40_000  # 10 MB: several pieces
