@@ -111,9 +111,7 @@ def one_split(
         "test": len(test),
         "differing": int((ours != theirs).sum()),
         "largest_margin": float(margins.max(initial=0.0)),
-        "largest_difference": float(
-            np.abs(decision - scores[f"scores_{split['split']}"]).max()
-        ),
+        "largest_difference": float(np.abs(decision - scores[f"scores_{split['split']}"]).max()),
         "converged": converged,
     }
 

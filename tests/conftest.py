@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,15 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent))  # for ``oracles``
 
 DEEPFEAT = Path(sys.executable).with_name("deepfeat")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Exit status, standard output, standard error."""
+
+    status: int
+    out: str
+    err: str
 
 
 @pytest.fixture(scope="session")
@@ -61,5 +71,21 @@ def deepfeat() -> Callable[..., subprocess.CompletedProcess[str]]:
             cwd=cwd,
             timeout=timeout,
         )
+
+    return run
+
+
+@pytest.fixture
+def command_line(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Run what the installed command runs, in this process: torch starts once, not each time."""
+    from deepfeat.cli.main import main
+
+    def run(*arguments: object) -> Ended:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Ended(ended.value.code, out, err)
 
     return run

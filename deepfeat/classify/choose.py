@@ -124,8 +124,9 @@ def choose(
     best = _best(curve, Cs, per, tie)
     ends = (min(Cs), max(Cs))
     chosen = np.array([Cs[i] for i in best])
+    worst = float(np.max(gaps))  # NaN stays
     at_edge = np.isin(chosen, ends) & (len(Cs) > 1)
-    return Choice(chosen, curve, at_edge, tuple(missed), len(Cs) * len(columns), max(gaps))
+    return Choice(chosen, curve, at_edge, tuple(missed), len(Cs) * len(columns), worst)
 
 
 def fixed(C: float, classes: int) -> Choice:

@@ -47,7 +47,10 @@ def _divided(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     from sklearn.model_selection import StratifiedKFold
 
-    if len(stratum) and np.bincount(stratum - stratum.min()).max() < folds:
+    if not len(stratum):  # of this class nothing is claimed
+        yield from [(np.empty(0, np.int64), np.empty(0, np.int64))] * folds
+        return
+    if np.bincount(stratum - stratum.min()).max() < folds:
         raise DataError(
             f"{len(stratum)} training images cannot be divided into {folds} folds",
             expected=f"at least {folds} of one class",

@@ -81,7 +81,10 @@ def grid(value: Any) -> tuple[float, ...]:
         first, last = (whole(-1000)(value[name]) for name in ("from", "to"))
         if first > last or base == 1:
             raise ValueError("from at most to, and base not 1")
-        value = [base**power for power in range(first, last + 1)]
+        try:
+            value = [base**power for power in range(first, last + 1)]
+        except OverflowError as error:
+            raise ValueError("powers that are finite numbers") from error
     Cs: tuple[float, ...] = list_of(number(0))(value)
     if len(set(Cs)) != len(Cs):
         raise ValueError("values that differ from each other")

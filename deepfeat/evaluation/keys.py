@@ -204,6 +204,8 @@ _PREDICATES: tuple[tuple[tuple[str, ...], Callable[[Values], bool], str], ...] =
      "the measure does not depend on the order of ties"),
     (("svm.difficult", "score.difficult"), lambda v: v["data.set"] in (*VOC, "csv"),
      "every image of the set is labelled for every class"),
+    (("score.spread",), lambda v: v["data.set"] in CALTECH or _draws(v),
+     "the set has splits of its own"),
     (("score.spread",), lambda v: v["split.count"] > 1, "there is one split"),
     (("svm.select.fraction",), lambda v: v["svm.select.on"] == "holdout", "nothing is held out"),
     (("svm.select.folds",), lambda v: v["svm.select.on"] == "kfold", "there are no folds"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from deepfeat.metrics.ap import AP, mean_ap
 from deepfeat.metrics.bootstrap import interval, mean_ap_interval
 from deepfeat.metrics.per_class import PerClass
 from deepfeat.metrics.recall import NO_PREDICTION, accuracy, class_recall, predictions
+from deepfeat.metrics.spread import spread
 
 Labels = NDArray[np.int8]
 Scores = NDArray[np.float64]
@@ -84,6 +85,13 @@ def bounds_of(outcome: Outcome, recipe: Recipe) -> tuple[float, float]:
         return class_recall(truth[rows], predicted[rows], classes).mean
 
     return interval(again, len(truth))
+
+
+def spread_of(values: Sequence[float], recipe: Recipe) -> float | None:
+    """The recipe's ± over splits; None of one split, or where a split has no figure."""
+    if len(values) < 2 or not np.isfinite(values).all():
+        return None
+    return spread(values, recipe.get("score.spread", "std1"))
 
 
 def measures_of(outcome: Outcome, recipe: Recipe) -> dict[str, float]:

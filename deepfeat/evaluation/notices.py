@@ -75,11 +75,11 @@ def _empty(dataset: DataSet, fitted: Sequence[Fitted]) -> Iterator[str]:
         untested |= {dataset.classes[i] for i in np.flatnonzero(no_positive)}
     if untrained:
         yield (
-            f"{len(untrained)} classes have no positive, or no negative, training image: "
+            f"without a positive, or without a negative, training image, so without a classifier: "
             f"{some(sorted(untrained), 30)}"
         )
     if untested:
-        yield f"{len(untested)} classes have no positive test image: {some(sorted(untested), 30)}"
+        yield f"without a positive test image: {some(sorted(untested), 30)}"
 
 
 def _missed(dataset: DataSet, fitted: Sequence[Fitted]) -> Iterator[str]:

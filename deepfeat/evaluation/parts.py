@@ -45,7 +45,8 @@ def parts_of(recipe: Recipe, dataset: DataSet) -> list[Part]:
     ------
     DataError
         A class with fewer images than the split asks for, an unknown part, a part without images,
-        or an image in both train and test.
+        none to choose C on, no class to train, an image in both train and test, or one of several
+        classes where recall is measured.
     """
     on = recipe["svm.select.on"]
     if "split.train" in recipe.values:
@@ -72,6 +73,12 @@ def parts_of(recipe: Recipe, dataset: DataSet) -> list[Part]:
         parts = [Part(0, train, validation, test)]
     for part in parts:
         _check(dataset, part)
+        if on in ("val", "holdout"):
+            _check_held(part.number, len(part.train), len(part.validation))
+        if recipe["score.measure"] != "map":
+            _check_single(dataset, np.r_[part.train, part.test])
+        elif _compares_classes(recipe):
+            _check_single(dataset, part.train)
     return parts
 
 
@@ -90,18 +97,18 @@ def folds_of(
         Where no row is left to choose C on, or to fit on.
     """
     if recipe["svm.select.on"] == "kfold":
-        jointly = recipe["score.measure"] != "map"
-        return stratified_folds(y, weights, recipe["svm.select.folds"], jointly=jointly)
+        folds = recipe["svm.select.folds"]
+        return stratified_folds(y, weights, folds, jointly=_compares_classes(recipe))
     is_held = np.isin(train, part.validation)
-    if not is_held.any() or is_held.all():
-        raise DataError(
-            f"split {part.number}: of {len(train)} training images with descriptors "
-            f"{int(is_held.sum())} are held out to choose C",
-            expected="some to fit on and some held out",
-            advice='Choose C by folds (svm.select = {on = "kfold"}), or give one.',
-        )
+    _check_held(part.number, len(train), int(is_held.sum()))
     held = np.repeat(is_held[:, None], y.shape[1], axis=1)  # (n,) -> (n, L)
     return [Fold(~held, held)]
+
+
+def _compares_classes(recipe: Recipe) -> bool:
+    """Whether an image is given to one class, so that every class has to hold out the same rows."""
+    by = recipe.get("svm.select.by", "ap")
+    return recipe["score.measure"] != "map" or by in ("recall", "accuracy")
 
 
 def _named(recipe: Recipe, dataset: DataSet, name: str) -> Rows:
@@ -122,6 +129,13 @@ def _check(dataset: DataSet, part: Part) -> None:
             raise DataError(
                 f"data set '{dataset.name}', split {part.number}: there are no {name} images"
             )
+    labels = dataset.labels[part.train]
+    if not ((labels > 0).any(axis=0) & (labels < 1).any(axis=0)).any():  # 0 may count as negative
+        raise DataError(
+            f"split {part.number}: no class can be trained",
+            expected="a class with positive and negative training images",
+            found=f"{len(part.train)} training images, classes {some(dataset.classes)}",
+        )
     both = np.intersect1d(part.train, part.test)
     if len(both):
         keys = [dataset.entries[row].key.decode(errors="backslashreplace") for row in both]
@@ -129,4 +143,28 @@ def _check(dataset: DataSet, part: Part) -> None:
             f"data set '{dataset.name}': {len(both)} images are in training and in test",
             found=some(keys),
             advice="A figure on images that were trained on says nothing: mend the parts.",
+        )
+
+
+def _check_held(number: int, train: int, held: int) -> None:
+    """Before the work begins, and again when it is known which images have descriptors."""
+    if not 0 < held < train:
+        raise DataError(
+            f"split {number}: of {train} training images {held} are held out to choose C",
+            expected="some to fit on and some held out",
+            advice='Choose C by folds (svm.select = {on = "kfold"}), or give one.',
+        )
+
+
+def _check_single(dataset: DataSet, rows: Rows) -> None:
+    """Refuse recall and accuracy where an image has several classes, or none that is known."""
+    labels = dataset.labels[rows]
+    wrong = rows[((labels == 1).sum(axis=1) != 1) | (labels == 0).any(axis=1)]
+    if len(wrong):
+        keys = [dataset.entries[row].key.decode(errors="backslashreplace") for row in wrong]
+        raise DataError(
+            f"data set '{dataset.name}': {len(wrong)} images have not exactly one class",
+            expected="one class an image, for recall and accuracy",
+            found=some(keys),
+            advice='Measure by score.measure = "map" and choose C by svm.select.by = "ap".',
         )

@@ -28,6 +28,10 @@ else:
 
 WORDS = ("name", "title", "source", "notes")
 OF_THE_NETWORK = ("weights", "preprocessing", "pool_rounding", "layer")
+ANOTHER_FIGURE = (
+    *("data.set", "data.train", "data.test", "data.background", "split.train", "split.test"),
+    *("score.measure", "score.ap", "score.difficult"),
+)
 PUBLISHED = ("variant", "figure", "spread", "source", "weights", "verified")
 
 
@@ -120,7 +124,7 @@ def load_recipe(name_or_path: str | os.PathLike[str], *, set: Sequence[str] = ()
     plain, chosen = split_name(os.fspath(name_or_path))
     place, contents = read_file(plain)
     raw = _parsed(place, contents)
-    variants = raw.pop("variants", {})
+    variants = _tables(place, raw.pop("variants", {}))
     published = raw.pop("published", [])
     words = {word: str(raw.pop(word, "")) for word in WORDS}
     if not words["name"]:
@@ -140,7 +144,7 @@ def load_recipe(name_or_path: str | os.PathLike[str], *, set: Sequence[str] = ()
         variant=variant,
         values=values,
         blocks=resolved,
-        published=_published(place, published, variant),
+        published=None if _asks_for_another(changes) else _published(place, published, variant),
         changes=tuple(set),
     )
 
@@ -246,7 +250,7 @@ def _expanded(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for block in blocks:
         networks = block.get("network")
         if isinstance(networks, list):
-            found += [{**_without_network(block), "network": one} for one in networks]
+            found += [{**block, "network": one} for one in networks]
         else:
             found.append(block)
     return found
@@ -262,6 +266,17 @@ def _moot_if_alone(changes: Mapping[str, Any]) -> Callable[[str], bool]:
     return lambda key: bool(changes) and not key.startswith(set_keys)
 
 
+def _tables(place: str, variants: Any) -> Mapping[str, Mapping[str, Any]]:
+    if not isinstance(variants, dict) or not all(isinstance(v, dict) for v in variants.values()):
+        raise RecipeError(f"'{place}': variants are tables", expected="[variants.NAME]")
+    return variants
+
+
+def _asks_for_another(changes: Mapping[str, Any]) -> bool:
+    """Whether ``--set`` asks for a figure of other images, or by another measure."""
+    return any(key.startswith(ANOTHER_FIGURE) for key in (*changes, *_dotted(changes)))
+
+
 def _published(place: str, rows: Sequence[Mapping[str, Any]], variant: str) -> Published | None:
     for row in rows:
         for name in row:
@@ -269,6 +284,9 @@ def _published(place: str, rows: Sequence[Mapping[str, Any]], variant: str) -> P
                 raise RecipeError(
                     f"'{place}': unknown key 'published.{name}'", advice=advice(PUBLISHED, name)
                 )
+        numbers = (row.get("figure"), row.get("spread", 0.0))
+        if not all(isinstance(one, (int, float)) for one in numbers):
+            raise RecipeError(f"'{place}': a row of 'published' has no figure", found=str(row))
         if row.get("variant", "") == variant:
             return Published(
                 float(row["figure"]),

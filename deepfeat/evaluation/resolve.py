@@ -97,7 +97,8 @@ def _block(number: int, block: Mapping[str, Any], is_moot: Callable[[str], bool]
         if name not in found:
             raise RecipeError(f"the recipe lacks 'extract.{number}.{name}'")
     is_one = len(found["scales"]) == 1
-    if is_one and "across_scales" in found and not is_moot("extract.across_scales"):
+    keys = ("extract.across_scales", f"extract.{number}.across_scales")
+    if is_one and "across_scales" in found and not all(map(is_moot, keys)):
         raise RecipeError(
             f"recipe key 'extract.{number}.across_scales' cannot matter here: there is one scale",
             advice="Leave it out.",
@@ -128,6 +129,8 @@ def _contradictions(values: Mapping[str, Any]) -> None:
          '"all", or svm.select.by = "ap"'),
         (len(values["fuse.weights"]) != len(values["extract"]), "fuse.weights",
          "one number a network is wanted", f"{len(values['extract'])} numbers"),
+        (measure != "map" and values["data.set"] in ("voc2007", "voc2012"), "score.measure",
+         "an image may have several classes, so no single one is predicted", "map"),
         (measure == "map" and by in ("recall", "accuracy") and values["data.set"] in
          ("voc2007", "voc2012"), "svm.select.by",
          "an image may have several classes, so no recall over single predictions", "ap or step"),

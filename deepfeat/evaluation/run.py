@@ -149,7 +149,8 @@ def run_recipe(
             predictions=None if output is None else scores_path(output).name,
             command=working.command,
         )
-    result = replace(result, timings=dict(clock.seconds))
+    solver = {**result.solver, "seconds": clock.seconds["solve"]}
+    result = replace(result, solver=solver, timings=dict(clock.seconds))
     if output is not None:
         write_scores(scores_path(output), dataset, fitted)
         result.save(output)
@@ -270,9 +271,10 @@ def _check_output(output: Path, recipe: Recipe, working: Working) -> None:
             f"'{output}' exists and is no result of svm-eval",
             advice="Name another file with -o, or give --overwrite.",
         ) from error
-    if before.recipe["sha256"] != recipe.sha256 or before.recipe["name"] != recipe.name:
+    said = {key: before.recipe.get(key) for key in ("name", "sha256", "set")}
+    if (said["name"], said["sha256"]) != (recipe.name, recipe.sha256):
         raise CannotCreate(
             f"'{output}' is the result of other settings",
-            found=f"recipe '{before.recipe['name']}', set {list(before.recipe['set'])}",
+            found=f"recipe '{said['name']}', set {said['set']}",
             advice="Name another file with -o, or give --overwrite.",
         )

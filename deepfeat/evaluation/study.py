@@ -12,10 +12,9 @@ from deepfeat.datasets.dataset import DataSet
 from deepfeat.errors import UsageError
 from deepfeat.evaluation.fitting import fit_part
 from deepfeat.evaluation.matrix import Joined, matrix_of
-from deepfeat.evaluation.measure import value_of
+from deepfeat.evaluation.measure import spread_of, value_of
 from deepfeat.evaluation.parts import Part
 from deepfeat.evaluation.recipe import Recipe
-from deepfeat.metrics.spread import spread
 
 AGGREGATES = ("mean", "max", "stack")
 
@@ -60,7 +59,7 @@ def study_of(
                 "scales": list(chosen),
                 "across_scales": across,
                 "value": float(np.mean(values)),
-                "spread": spread(values, recipe.get("score.spread", "std1")),
+                "spread": spread_of(values, recipe),
                 "dimension": int(X.shape[1]),
             }
         )

@@ -20,13 +20,13 @@ from deepfeat.evaluation.measure import (
     definition_of,
     figure_of,
     measures_of,
+    spread_of,
     value_of,
 )
 from deepfeat.evaluation.notices import notices_of
 from deepfeat.evaluation.provenance import provenance_of
 from deepfeat.evaluation.recipe import Recipe
 from deepfeat.evaluation.result import Result, written
-from deepfeat.metrics.spread import spread
 
 WHAT = {"map": "mAP", "recall": "mean class recall", "accuracy": "accuracy"}
 Same = Mapping[int, Sequence[tuple[int, int]]]
@@ -53,7 +53,7 @@ def result_of(
         "value": float(np.mean(values)),
         "low": low,
         "high": high,
-        "spread": _spread(values, recipe),
+        "spread": spread_of(values, recipe),
         "n": data["test"],
         "definition": definition_of(recipe),
         "partial": data["partial"],
@@ -106,16 +106,13 @@ def write_scores(path: Path, dataset: DataSet, fitted: Sequence[Fitted]) -> None
         files.replace(path, [held.getbuffer()])
 
 
-def _spread(values: Sequence[float], recipe: Recipe) -> float | None:
-    return spread(values, recipe.get("score.spread", "std1")) if len(values) > 1 else None
-
-
 def _data(dataset: DataSet, joined: Joined, fitted: Sequence[Fitted], same: Same) -> dict[str, Any]:
     keys = [os.fsdecode(entry.key) for entry in dataset.entries]
     lacking = 0 if dataset.official is None else max(0, dataset.official - len(keys))
     pairs = sorted({(test, train) for found in same.values() for test, train in found})
     return {
         "set": dataset.name,
+        "root_sha256": None,
         "train": len(fitted[0].train),
         "test": len(fitted[0].test),
         "images": len(keys),
@@ -146,10 +143,14 @@ def _feature(feature: Any) -> dict[str, Any]:
 
 
 def _choice(recipe: Recipe, fitted: Sequence[Fitted]) -> dict[str, Any]:
-    """How C was chosen; the curve is the mean over splits, each split's own stands with it."""
+    """How C was chosen; the curve is the mean over splits, the scores of all folds with it."""
     curves = [_curve(recipe, one) for one in fitted]
     mean = [
-        {"C": rows[0]["C"], "score": _mean([row["score"] for row in rows])}
+        {
+            "C": rows[0]["C"],
+            "score": _mean([row["score"] for row in rows]),
+            "scores": [score for row in rows for score in row["scores"]],
+        }
         for rows in zip(*curves, strict=True)
     ]
     chosen = np.array([one.choice.C for one in fitted])  # (S, L)
