@@ -335,8 +335,8 @@ def rehearsal() -> str:
     for run in found:
         names = [one["class"] for one in run["per_class"] if one["value"] is None]
         parts.append(
-            f"{run['data']['missing']:,} of {run['data']['images']:,} listed images are missing, so "
-            f"the figure is labelled partial: {run['figure']['what']} {run['figure']['value']:.1f} "
+            f"{run['data']['missing']:,} of {run['data']['images']:,} listed images are missing, "
+            f"so the figure is labelled partial: {run['figure']['what']} {run['figure']['value']:.1f} "
             f"({run['figure']['definition']}) on {run['data']['test']} test images, trained on "
             f"{run['data']['train']}. Without a positive training image, hence without an AP: "
             f"{', '.join(names)}. {source(run)}"
