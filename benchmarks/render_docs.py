@@ -10,18 +10,18 @@ A region stands between ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``; NAM
 from __future__ import annotations
 
 import inspect
-import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+import figures
+from pages import result, results, source, table
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-RESULTS = ROOT / "benchmarks" / "results"
 REGION = re.compile(r"(<!-- begin: ([a-z-]+) -->\n)(.*?)(<!-- end: \2 -->)", re.DOTALL)
 
 # A photograph of 500 x 375 pixels at the scales of the paper.
@@ -40,12 +40,6 @@ MEANINGS = {
     "item": "the image a row belongs to: 0 ... n-1",
     "box": "x0, y0, x1, y1 in the upright image; -1 in holes",
 }
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table; a pipe within a cell is escaped."""
-    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *cells])
 
 
 def cli() -> str:
@@ -237,139 +231,7 @@ def oracles() -> str:
     return table((*head, "median, same pixels", "largest, same pixels"), rows) + "\n\n" + words
 
 
-def recipe_keys() -> str:
-    """Every key of a recipe, with its default where it does not depend on others."""
-    from deepfeat.evaluation.keys import KEYS, REQUIRED
-
-    def default(row: Any) -> str:
-        if row.default is REQUIRED:
-            return "wanted"
-        if callable(row.default):
-            return "by the set"
-        return "" if row.default is None else f"`{json.dumps(row.default)}`"
-
-    rows = [
-        (f"`{name}`", accepted(row.check), default(row), row.meaning) for name, row in KEYS.items()
-    ]
-    return table(("key", "accepts", "default", "meaning"), rows)
-
-
-def accepted(check: Callable[[Any], Any]) -> str:
-    """What a check says it wants."""
-    try:
-        check(None)
-    except ValueError as error:
-        return str(error)
-    raise AssertionError("a check took None")
-
-
-def reproduction() -> str:
-    """The figures of real runs on the subset of Caltech-101."""
-    found = results("svm-eval-caltech101*")
-    if not found:
-        return "None is committed yet."
-    rows = [
-        (
-            " + ".join(one["network"] for one in run["features"]),
-            sum(one["dimension"] for one in run["features"]),
-            plus_minus(run["figure"]),
-            f"{run['figure']['low']:.1f} to {run['figure']['high']:.1f}",
-            f"{run['measures']['accuracy']['value']:.1f}",
-            ", ".join(f"{split['C']:g}" for split in run["splits"]),
-            f"{run['timings']['solve']:.0f} s",
-            run["solver"]["name"],
-        )
-        for run in found
-    ]
-    head = ("descriptors", "values", "mean class recall", "95 % interval", "accuracy")
-    lines = "\n\n".join(
-        f"{' + '.join(one['network'] for one in run['features'])}: {source(run)}"
-        + (f" {run['remark']}" if run["remark"] else "")
-        for run in found
-    )
-    return table((*head, "C of each split", "solving", "solver"), rows) + "\n\n" + lines
-
-
-def study() -> str:
-    """Mean, max and stack over every subset of scales, a column a run."""
-    found = [run for run in results("svm-eval-caltech101*") if run["study"]]
-    if not found:
-        return "None is committed yet."
-    names = [" + ".join(one["network"] for one in run["features"]) for run in found]
-    rows = [
-        (", ".join(lines[0]["scales"]), lines[0]["across_scales"] or "")
-        + tuple(f"{one['value']:.2f} ± {one['spread']:.2f}" for one in lines)
-        for lines in zip(*(run["study"] for run in found), strict=True)
-    ]
-    return table(("scales", "across", *names), rows)
-
-
-def agreement() -> str:
-    """Figures by deepfeat and by a script that shares nothing with it."""
-    found = results("agreement-*")
-    if not found:
-        return "None is committed yet."
-    rows = [
-        (
-            " + ".join(one["networks"]),
-            one["solver"],
-            f"{one['ours']:.3f}",
-            f"{one['theirs']:.3f}",
-            f"{sum(s['differing'] for s in one['splits'])} of "
-            f"{sum(s['test'] for s in one['splits']):,}",
-            f"{max(s['largest_margin'] for s in one['splits']):.1e}",
-        )
-        for one in found
-    ]
-    head = ("descriptors", "solver", "deepfeat", "script", "predictions that differ")
-    lines = "\n\n".join(f"{' + '.join(one['networks'])}: {source(one)}" for one in found)
-    return table((*head, "their largest margin"), rows) + "\n\n" + lines
-
-
-def rehearsal() -> str:
-    """VOC 2007 on the few real pictures at hand: what a partial figure looks like."""
-    found = results("svm-eval-voc2007*")
-    if not found:
-        return "None is committed yet."
-    parts = []
-    for run in found:
-        names = [one["class"] for one in run["per_class"] if one["value"] is None]
-        parts.append(
-            f"{run['data']['missing']:,} of {run['data']['images']:,} listed images are missing, "
-            f"so the figure is labelled partial: {run['figure']['what']} {run['figure']['value']:.1f} "
-            f"({run['figure']['definition']}) on {run['data']['test']} test images, trained on "
-            f"{run['data']['train']}. Without a positive training image, hence without an AP: "
-            f"{', '.join(names)}. {source(run)}"
-        )
-    return "\n\n".join(parts)
-
-
-def plus_minus(figure: dict[str, Any]) -> str:
-    spread = "" if figure["spread"] is None else f" ± {figure['spread']:.2f}"
-    return f"{figure['value']:.2f}{spread}" + (" (subset)" if figure["partial"] else "")
-
-
 DISTANCES = ("median_relative", "largest_relative", "median_same_pixels", "largest_same_pixels")
-
-
-def source(found: dict[str, Any]) -> str:
-    """The line under a number: command, commit, date, machine in words."""
-    machine = found["machine"]
-    if isinstance(machine, dict):
-        devices = [machine[name] for name in ("processor", "device") if machine.get(name)]
-        machine = f"{', '.join(devices)}, {machine['cores']} cores"
-    changed = "" if found.get("package_as_committed", True) else " with changes"
-    commit = f"commit {found['commit'][:10]}{changed}"
-    return f"(`{found['command']}`, {commit}, {found['date']}, {machine})"
-
-
-def result(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
-    return found
-
-
-def results(pattern: str) -> list[dict[str, Any]]:
-    return [result(path.stem) for path in sorted(RESULTS.glob(f"{pattern}.json"))]
 
 
 REGIONS: dict[str, Callable[[], str]] = {
@@ -385,11 +247,11 @@ REGIONS: dict[str, Callable[[], str]] = {
     "sizes": sizes,
     "runs": runs,
     "oracles": oracles,
-    "recipe-keys": recipe_keys,
-    "reproduction": reproduction,
-    "study": study,
-    "agreement": agreement,
-    "rehearsal": rehearsal,
+    "recipe-keys": figures.recipe_keys,
+    "reproduction": figures.reproduction,
+    "study": figures.study,
+    "agreement": figures.agreement,
+    "rehearsal": figures.rehearsal,
 }
 
 

@@ -124,7 +124,7 @@ def test_the_table_of_networks_has_every_network() -> None:
 def test_a_run_is_shown_with_its_command_and_what_readers_say(
     render: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(render, "RESULTS", tmp_path)
+    monkeypatch.setattr(importlib.import_module("pages"), "RESULTS", tmp_path)
     (tmp_path / "extract-vgg16.json").write_text(json.dumps(RUN))
     text = render.runs()
     assert "| holes | 2 corrupt |" in text
