@@ -109,7 +109,8 @@ def rehearsal() -> str:
         parts.append(
             f"{run['data']['missing']:,} of {run['data']['images']:,} listed images are missing, "
             f"so the figure is labelled partial: {run['figure']['what']} "
-            f"{run['figure']['value']:.1f} ({run['figure']['definition']}) on {run['data']['test']} test images, trained on "
+            f"{run['figure']['value']:.1f} ({run['figure']['definition']}) on "
+            f"{run['data']['test']} test images, trained on "
             f"{run['data']['train']}. Without a positive training image, hence without an AP: "
             f"{', '.join(names)}. {source(run)}"
         )
