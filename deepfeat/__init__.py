@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from deepfeat.classify.svm import LinearSVM, LinearSVMCV
     from deepfeat.datasets.csv_file import csv_dataset
     from deepfeat.datasets.folder import folder_dataset
     from deepfeat.datasets.loading import load_dataset
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "LinearSVM": "deepfeat.classify.svm",
+    "LinearSVMCV": "deepfeat.classify.svm",
     "load_dataset": "deepfeat.datasets.loading",
     "load_recipe": "deepfeat.evaluation.recipe",
     "evaluate": "deepfeat.evaluation.run",
@@ -37,6 +40,8 @@ _HOMES = {
 
 __all__ = [
     "Extractor",
+    "LinearSVM",
+    "LinearSVMCV",
     "__version__",
     "csv_dataset",
     "evaluate",

@@ -131,7 +131,13 @@ class Interrupted(DeepfeatError):
         self.exit_status = exit_status
 
 
+def printable(text: str) -> str:
+    """Text for a terminal: nothing in it may move the cursor or change what is seen."""
+    known = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in known)
+
+
 def some(names: list[str] | tuple[str, ...], most: int = 10) -> str:
     """``'a', 'b' and 31 more``: at most ``most`` names in quotes, and how many are left."""
-    shown = ", ".join(f"'{name}'" for name in names[:most])
+    shown = ", ".join(f"'{printable(name)}'" for name in names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown

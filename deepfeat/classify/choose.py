@@ -60,8 +60,17 @@ def liblinear(X: NDArray[np.float32], settings: Settings) -> Solver:
     return Liblinear(X, settings)
 
 
+def gram(X: NDArray[np.float32], settings: Settings) -> Solver:
+    from deepfeat.classify.solver import make_solver
+
+    return make_solver(X, settings)
+
+
 # Name -> what makes a solver for a matrix.
-SOLVERS: dict[str, Callable[[NDArray[np.float32], Settings], Solver]] = {"liblinear": liblinear}
+SOLVERS: dict[str, Callable[[NDArray[np.float32], Settings], Solver]] = {
+    "gram": gram,
+    "liblinear": liblinear,
+}
 
 
 def choose(
@@ -143,20 +152,35 @@ def fit(
     *,
     report: Report | None = None,
 ) -> Solution:
-    """Fit every class at its C (L,), with coefficients."""
-    (solution,) = solver.path(y, weights * C, [1.0], with_coef=True, report=report)
-    return solution
+    """Fit every class at its C (L,), with coefficients; classes that share one go together."""
+    rows, classes = y.shape
+    decision = np.empty((rows, classes), np.float32)
+    coef: NDArray[np.float32] | None = None
+    numbers = {name: np.empty(classes) for name in ("intercept", "primal", "gap")}
+    met = np.empty(classes, bool)
+    for value in np.unique(C):
+        at = np.flatnonzero(value == C)
+        (one,) = solver.path(
+            y[:, at], weights[:, at], [float(value)], with_coef=True, report=report
+        )
+        assert one.coef is not None
+        if coef is None:
+            coef = np.empty((classes, one.coef.shape[1]), np.float32)
+        decision[:, at], coef[at], met[at] = one.decision, one.coef, one.met
+        for name, values in numbers.items():
+            values[at] = getattr(one, name)
+    return Solution(decision, coef, **numbers, met=met)
 
 
 def mean_scores(curve: Values) -> Values:
     """Mean over classes of the mean over folds, without NaN: (n_Cs, n_folds, L) -> (n_Cs,)."""
-    return _mean(_mean(curve, 1), 1)
+    return mean_over(mean_over(curve, 1), 1)
 
 
 def _best(curve: Values, Cs: Sequence[float], per: str, tie: str) -> NDArray[np.int64]:
     """Index of the chosen C of each class, (L,)."""
-    by_class = _mean(curve, 1)  # (n_Cs, n_folds, L) -> (n_Cs, L)
-    overall = _mean(by_class, 1)  # -> (n_Cs,)
+    by_class = mean_over(curve, 1)  # (n_Cs, n_folds, L) -> (n_Cs, L)
+    overall = mean_over(by_class, 1)  # -> (n_Cs,)
     order = np.argsort(Cs, kind="stable") if tie == "smallest" else np.arange(len(Cs))
     joint = order[np.nanargmax(overall[order])]
     best = np.full(by_class.shape[1], joint, np.int64)
@@ -166,8 +190,8 @@ def _best(curve: Values, Cs: Sequence[float], per: str, tie: str) -> NDArray[np.
     return best
 
 
-def _mean(values: Values, axis: int) -> Values:
-    """The mean without NaN; NaN where there is nothing else."""
+def mean_over(values: Values, axis: int) -> Values:
+    """The mean along an axis without NaN; NaN where there is nothing else."""
     known = ~np.isnan(values)
     total = np.where(known, values, 0).sum(axis=axis)
     count = known.sum(axis=axis)

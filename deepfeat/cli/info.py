@@ -8,6 +8,7 @@ import click
 
 from deepfeat.cli.options import exits, print_json, with_output_options
 from deepfeat.cli.table import facts, size, table
+from deepfeat.errors import printable
 
 
 @click.command(epilog=exits(0, 64, 65, 66, 70, 75, 77))
@@ -37,7 +38,7 @@ def info(store: str, keys: bool, failures: bool, as_json: bool, quiet: bool) -> 
         return
     click.echo(_text(described))
     if rows:
-        lines = [(_printable(key), case.name, case.advice) for key, case in rows]
+        lines = [(printable(key), case.name, case.advice) for key, case in rows]
         click.echo("\n" + table(("key", "status", "advice"), lines))
 
 
@@ -58,12 +59,6 @@ def _stated(facts: Any, *names: str) -> str:
 
 def _triple(values: list[float]) -> str:
     return "(" + ", ".join(f"{value:g}" for value in values) + ")"
-
-
-def _printable(key: str) -> str:
-    """A key for a terminal: nothing in it may move the cursor or change what is seen."""
-    text = key.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _text(described: dict[str, Any]) -> str:

@@ -39,7 +39,7 @@ from deepfeat.progress import shown, shown_bytes, shown_count
     metavar="KEY=VALUE",
     help="Change a key of the recipe, such as svm.C=[0.1,1] or extract.network=resnet50.",
 )
-@click.option("--solver", type=click.Choice(["liblinear"]), help="Instead of the recipe's.")
+@click.option("--solver", type=click.Choice(["gram", "liblinear"]), help="Instead of the recipe's.")
 @click.option(
     "--study",
     is_flag=True,

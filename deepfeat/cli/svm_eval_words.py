@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepfeat.cli.table import facts, table
+from deepfeat.errors import printable
 from deepfeat.progress import duration
 
 if TYPE_CHECKING:
@@ -30,7 +32,8 @@ def result_text(result: Result, path: str) -> str:
         parts.append(_study(result))
     if result.warnings:
         parts.append("\n".join(f"{one['kind']}: {one['message']}" for one in result.warnings))
-    parts.append(facts([("result", path), ("scores", result.predictions)]))
+    scores = result.predictions and str(Path(path).with_name(result.predictions))
+    parts.append(facts([("result", path), ("scores", scores)]))
     return "\n\n".join(parts)
 
 
@@ -55,7 +58,7 @@ def _head(result: Result) -> str:
         [
             ("recipe", f"{name}{variant}: {result.recipe['title']}"),
             (figure["what"], _with_spread(figure["value"], figure["spread"]) + partial),
-            ("published", published and _published(published)),
+            ("published", published and _published(published, result.recipe["set"])),
             ("95 % interval", f"{number(figure['low'])} to {number(figure['high'])}, "
              "bootstrap over test images"),
             ("measure", figure["definition"]),
@@ -71,9 +74,10 @@ def _head(result: Result) -> str:
     )  # fmt: skip
 
 
-def _published(published: Mapping[str, Any]) -> str:
+def _published(published: Mapping[str, Any], changes: Sequence[str]) -> str:
     words = _with_spread(published["figure"], published["spread"])
     mark = "" if published["verified"] else ", unverified"
+    mark += ", for the recipe without --set" if changes else ""
     return f"{words} ({published['source']}{mark})"
 
 
@@ -118,13 +122,13 @@ def _classes(result: Result) -> str:
     head = ("class", result.figure["what"].replace("mean class ", "").replace("mAP", "AP"),
             "training", "test")  # fmt: skip
     lines = [
-        (row["class"], number(row["value"]), row["training"], row["positives"])
+        (printable(row["class"]), number(row["value"]), row["training"], row["positives"])
         for row in result.per_class
     ]
     if len(rows) > MOST_CLASSES:
         chosen = [*rows[:ENDS], *rows[-ENDS:]]
         lines = [
-            (row["class"], number(row["value"]), row["training"], row["positives"])
+            (printable(row["class"]), number(row["value"]), row["training"], row["positives"])
             for row in chosen
         ]
         left = f"({len(rows) - len(chosen)} classes between them are in the result)"

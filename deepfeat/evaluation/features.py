@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepfeat.datasets.dataset import DataSet
 from deepfeat.errors import StoreMismatch, UsageError, some
@@ -210,7 +211,7 @@ def _of_the_network(store: Store, block: Block) -> list[tuple[str, object, objec
     return found
 
 
-def rows_of(feature: Feature, dataset: DataSet) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def rows_of(feature: Feature, dataset: DataSet) -> NDArray[np.int64]:
     """Row of the store for each entry of the data set, (N,) int64; -1 where it has none.
 
     Raises
@@ -232,6 +233,42 @@ def rows_of(feature: Feature, dataset: DataSet) -> np.ndarray[tuple[int], np.dty
             advice="It was made when they were not there: move it away, and it is made anew.",
         )
     return rows
+
+
+def check_contents(
+    feature: Feature, dataset: DataSet, rows: NDArray[np.int64], wanted: NDArray[np.int64]
+) -> None:
+    """Compare the images that are there with those that were described.
+
+    Size and time of the file first; where they differ, the sha256 of its bytes decides. A hole that
+    was mended differs too.
+
+    Raises
+    ------
+    StoreMismatch
+        Naming the images that are others now.
+    """
+    items = feature.store.items
+    others = []
+    for entry in wanted[rows[wanted] >= 0].tolist():
+        row, place = int(rows[entry]), dataset.entries[entry].place
+        try:
+            found = place.stat()
+        except OSError:  # not there any more: its descriptor still is
+            continue
+        is_same_size = found.st_size == int(items["size"][row])
+        listed = items["mtime_ns"][row] if "mtime_ns" in items else None
+        if is_same_size and listed is not None and found.st_mtime_ns == int(listed):
+            continue
+        if not is_same_size or sha256_of(place) != items["sha256"][row].tobytes().hex():
+            others.append(os.fsdecode(dataset.entries[entry].key))
+    if others:
+        raise StoreMismatch(
+            f"'{feature.store.path}' was made from other images: {len(others)} have changed",
+            found=some(others),
+            advice="Move the store away and it is made anew; or run in another folder, or name "
+            "another -o, where the recipe's stores are to lie.",
+        )
 
 
 def _facts(store: Store) -> Mapping[str, object]:

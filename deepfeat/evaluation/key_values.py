@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 Check = Callable[[Any], Any]
+MOST_CS = 1000
+LARGEST = 1e300
 
 
 def text(value: Any) -> str:
@@ -32,11 +34,12 @@ def one_of(*names: str) -> Check:
     return check
 
 
-def whole(least: int) -> Check:
+def whole(least: int, most: int | None = None) -> Check:
     def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"a whole number from {least}")
-        return value
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        if not is_number or value < least or (most is not None and value > most):
+            raise ValueError(f"a whole number from {least}" + (f" to {most}" if most else ""))
+        return int(value)
 
     return check
 
@@ -44,7 +47,7 @@ def whole(least: int) -> Check:
 def number(above: float, most: float = float("inf")) -> Check:
     def check(value: Any) -> float:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not is_number or not above < value <= most or value == float("inf"):
+        if not is_number or not above < value <= min(most, LARGEST):
             words = f"a number above {above:g}"
             raise ValueError(words + ("" if most == float("inf") else f", at most {most:g}"))
         return float(value)
@@ -78,7 +81,7 @@ def grid(value: Any) -> tuple[float, ...]:
     """Values of C: a list, or ``{base, from, to}`` for base^from ... base^to."""
     if isinstance(value, Mapping) and set(value) == {"base", "from", "to"}:
         base = number(0)(value["base"])
-        first, last = (whole(-1000)(value[name]) for name in ("from", "to"))
+        first, last = (whole(-1000, 1000)(value[name]) for name in ("from", "to"))
         if first > last or base == 1:
             raise ValueError("from at most to, and base not 1")
         try:
@@ -86,6 +89,8 @@ def grid(value: Any) -> tuple[float, ...]:
         except OverflowError as error:
             raise ValueError("powers that are finite numbers") from error
     Cs: tuple[float, ...] = list_of(number(0))(value)
+    if len(Cs) > MOST_CS:
+        raise ValueError(f"at most {MOST_CS} values")
     if len(set(Cs)) != len(Cs):
         raise ValueError("values that differ from each other")
     return Cs

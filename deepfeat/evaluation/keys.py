@@ -53,6 +53,10 @@ def _measure(values: Values) -> str:
     return "recall" if values["data.set"] in (*CALTECH, "folder") else "map"
 
 
+def _solver(values: Values) -> str:
+    return "liblinear" if values["svm.loss"] == "hinge" else "gram"
+
+
 def _selection(values: Values) -> str:
     return "val" if values["data.set"] == "voc2007" else "holdout"
 
@@ -77,8 +81,8 @@ KEYS: dict[str, Key] = {
         one_of("report", "drop-train"),
         "report",
     ),
-    "split.count": Key("How many splits are drawn.", whole(1), 3),
-    "split.seed": Key("Split s is drawn with `RandomState(seed + s)`.", whole(0), 0),
+    "split.count": Key("How many splits are drawn.", whole(1, 1000), 3),
+    "split.seed": Key("Split s is drawn with `RandomState(seed + s)`.", whole(0, 2**31), 0),
     "split.train": Key(
         "Training images a class; below 1 a part of each class.",
         either(whole(1), number(0, 0.999999)),
@@ -160,13 +164,13 @@ KEYS: dict[str, Key] = {
     "svm.intercept_scaling": Key(
         "The value of the constant feature behind the intercept.", number(0), 1.0
     ),
-    "svm.solver": Key("The solver.", one_of("liblinear"), "liblinear"),
+    "svm.solver": Key("The solver.", one_of("gram", "liblinear"), _solver),
     "svm.gap": Key(
         "The relative duality gap that every problem has to reach.", number(0, 0.1), 1e-4
     ),
     "svm.tol": Key("liblinear's tolerance.", number(0), 1e-4),
-    "svm.max_iter": Key("liblinear's most iterations.", whole(1), 100_000),
-    "svm.random_state": Key("The seed of liblinear's shuffling.", whole(0), 0),
+    "svm.max_iter": Key("liblinear's most iterations.", whole(1, 10**9), 100_000),
+    "svm.random_state": Key("The seed of liblinear's shuffling.", whole(0, 2**31), 0),
     "svm.select.on": Key(
         "What chooses C: the set's val, a part of the training images, folds of them, nothing.",
         one_of("val", "holdout", "kfold", "fixed"),

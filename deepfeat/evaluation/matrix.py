@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfeat.datasets.dataset import DataSet
-from deepfeat.evaluation.features import Feature, rows_of
+from deepfeat.evaluation.features import Feature, check_contents, rows_of
 from deepfeat.status import Status, name_of
 from deepfeat.store.matrix import unit
 
@@ -50,7 +51,7 @@ def join(features: Sequence[Feature], dataset: DataSet, wanted: Rows) -> Joined:
     Raises
     ------
     StoreMismatch
-        Where a store knows nothing of images that are there.
+        Where a store knows nothing of images that are there, or was made from others.
     """
     found = [rows_of(feature, dataset) for feature in features]
     usable = np.zeros(len(dataset.entries), bool)
@@ -58,6 +59,7 @@ def join(features: Sequence[Feature], dataset: DataSet, wanted: Rows) -> Joined:
     missing: set[int] = set()
     holes: dict[int, str] = {}
     for feature, rows in zip(features, found, strict=True):
+        check_contents(feature, dataset, rows, wanted)
         statuses = np.where(rows >= 0, feature.store.statuses[rows], Status.MISSING)
         for entry in wanted[statuses[wanted] != Status.OK]:
             if rows[entry] < 0:
@@ -76,6 +78,16 @@ def join(features: Sequence[Feature], dataset: DataSet, wanted: Rows) -> Joined:
         tuple(keys[entry] for entry in sorted(missing)),
         tuple((keys[entry], status) for entry, status in sorted(holes.items())),
     )
+
+
+def contents_digest(joined: Joined, dataset: DataSet) -> str:
+    """Hex sha256 of what a figure rests on: key, labels and sha256 of every image that was used."""
+    digest = hashlib.sha256()
+    digests = joined.features[0].store.items["sha256"][joined.rows[0]]
+    for entry in np.flatnonzero(joined.position >= 0):
+        digest.update(dataset.entries[entry].key + b"\0" + dataset.labels[entry].tobytes())
+        digest.update(digests[joined.position[entry]].tobytes())
+    return digest.hexdigest()
 
 
 def matrix_of(

@@ -25,6 +25,8 @@ def notices_of(
         ("partial", _partial(dataset, joined)),
         ("untrained", _untrained(joined)),
         ("foreign_weights", _foreign(recipe, joined)),
+        ("foreign_features", _other_features(joined)),
+        ("changed_recipe", _changed(recipe)),
         ("empty_class", _empty(dataset, fitted)),
         ("missed_tolerance", _missed(dataset, fitted)),
         ("c_at_edge", _at_edge(recipe, fitted)),
@@ -50,7 +52,8 @@ def _partial(dataset: DataSet, joined: Joined) -> Iterator[str]:
 def _untrained(joined: Joined) -> Iterator[str]:
     for feature in joined.features:
         if feature.untrained:
-            yield f"the weights of {feature.block.network} are random numbers, for trying only"
+            name = feature.store.identity.network.name
+            yield f"the weights of {name} are random numbers, for trying only"
 
 
 def _foreign(recipe: Recipe, joined: Joined) -> Iterator[str]:
@@ -63,6 +66,22 @@ def _foreign(recipe: Recipe, joined: Joined) -> Iterator[str]:
                 f"the published figure was made with weights '{recipe.published.weights}'; here "
                 f"are '{feature.weights}' of {feature.store.identity.network.name}"
             )
+
+
+def _other_features(joined: Joined) -> Iterator[str]:
+    """Stores that a user named may be of another network or layer than the recipe's."""
+    for feature in joined.features:
+        name, block = feature.store.identity.network.name, feature.block
+        if name != block.network or block.layer not in (None, feature.layer):
+            yield (
+                f"'{feature.store.path.name}' holds {feature.layer} of {name}, where the recipe "
+                f"has {block.layer or 'the default layer'} of {block.network}"
+            )
+
+
+def _changed(recipe: Recipe) -> Iterator[str]:
+    if recipe.published is not None and recipe.changes:
+        yield f"the published figure is of the recipe without: {some(recipe.changes)}"
 
 
 def _empty(dataset: DataSet, fitted: Sequence[Fitted]) -> Iterator[str]:
@@ -107,7 +126,8 @@ def _duplicates(recipe: Recipe, same: Mapping[int, Sequence[tuple[int, int]]]) -
     for number, pairs in same.items():
         if pairs:
             what = "left out of training" if dropped else "left where they are"
-            yield f"split {number}: {len(pairs)} test images are also training images: {what}"
+            tests = len({test for test, _ in pairs})
+            yield f"split {number}: {tests} test images are also training images: {what}"
 
 
 def _environments(joined: Joined) -> Iterator[str]:

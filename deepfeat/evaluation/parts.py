@@ -152,7 +152,8 @@ def _check_held(number: int, train: int, held: int) -> None:
         raise DataError(
             f"split {number}: of {train} training images {held} are held out to choose C",
             expected="some to fit on and some held out",
-            advice='Choose C by folds (svm.select = {on = "kfold"}), or give one.',
+            advice="Choose C by folds: --set 'svm.select={on=\"kfold\"}'; or give one: "
+            "--set svm.C=[1] --set svm.select.on=fixed.",
         )
 
 

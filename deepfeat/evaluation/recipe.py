@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +18,10 @@ from typing import Any
 
 from deepfeat.errors import RecipeError
 from deepfeat.evaluation.keys import KEYS
+from deepfeat.evaluation.published import Published, one_line, published_figure
 from deepfeat.evaluation.recipe_files import read_file, split_name
 from deepfeat.evaluation.resolve import Block, resolve
-from deepfeat.tables import advice, look_up
+from deepfeat.tables import look_up
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,23 +29,12 @@ else:
     import tomli as tomllib
 
 WORDS = ("name", "title", "source", "notes")
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 OF_THE_NETWORK = ("weights", "preprocessing", "pool_rounding", "layer")
 ANOTHER_FIGURE = (
     *("data.set", "data.train", "data.test", "data.background", "split.train", "split.test"),
     *("score.measure", "score.ap", "score.difficult"),
 )
-PUBLISHED = ("variant", "figure", "spread", "source", "weights", "verified")
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A figure of the literature, in per cent; ``weights`` names what it was made with."""
-
-    figure: float
-    spread: float | None
-    source: str
-    weights: str | None
-    verified: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +117,26 @@ def load_recipe(name_or_path: str | os.PathLike[str], *, set: Sequence[str] = ()
     raw = _parsed(place, contents)
     variants = _tables(place, raw.pop("variants", {}))
     published = raw.pop("published", [])
-    words = {word: str(raw.pop(word, "")) for word in WORDS}
-    if not words["name"]:
-        raise RecipeError(f"'{place}' has no name", expected='name = "..." in the first lines')
+    words = {word: one_line(place, word, raw.pop(word, "")) for word in WORDS}
+    if not NAME.fullmatch(words["name"]):
+        raise RecipeError(
+            f"'{place}' has no name that files could have",
+            expected='name = "..." in the first lines: letters, digits, ".", "_" and "-"',
+            found=repr(words["name"]),
+        )
     if not chosen and variants:
         chosen = (next(iter(variants)),)
     flat, blocks = _flattened(place, raw)
+    overridden: dict[str, str] = {}
     for variant in chosen:
         table = look_up(variants, variant, f"variant of '{words['name']}'", error=RecipeError)
+        for key in _dotted(table):
+            if key in overridden:
+                raise RecipeError(
+                    f"variants '{overridden[key]}' and '{variant}' both set '{key}'",
+                    advice="Choose one of them.",
+                )
+            overridden[key] = variant
         _override(flat, blocks, _dotted(table))
     changes = dict(_assignment(one) for one in set)
     _override(flat, blocks, changes)
@@ -144,7 +147,9 @@ def load_recipe(name_or_path: str | os.PathLike[str], *, set: Sequence[str] = ()
         variant=variant,
         values=values,
         blocks=resolved,
-        published=None if _asks_for_another(changes) else _published(place, published, variant),
+        published=None
+        if _asks_for_another(changes)
+        else published_figure(place, published, variant),
         changes=tuple(set),
     )
 
@@ -170,8 +175,8 @@ def _parsed(place: str, contents: bytes) -> dict[str, Any]:
     try:
         found: dict[str, Any] = tomllib.loads(contents.decode())
         return found
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"'{place}' is no TOML file", found=str(error)) from error
+    except (ValueError, RecursionError) as error:  # also of bytes that are no text
+        raise RecipeError(f"'{place}' is no TOML file", found=str(error)[:200]) from error
 
 
 def _dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -203,7 +208,7 @@ def _assignment(text: str) -> tuple[str, Any]:
         raise RecipeError(f"'{text}' sets nothing", expected="KEY=VALUE, such as svm.C=[0.1,1]")
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return key.strip(), value.strip()
 
 
@@ -220,7 +225,7 @@ def _override(
             continue
         name = key.partition(".")[2]
         number, _, rest = name.partition(".")
-        if key == "extract.network" and isinstance(value, list):
+        if key == "extract.network" and isinstance(value, list) and value:
             blocks[:] = [{**_without_network(blocks[0]), "network": one} for one in value]
             continue
         for block in _numbered(blocks, key, number) if number.isdecimal() else blocks:
@@ -249,7 +254,7 @@ def _expanded(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for block in blocks:
         networks = block.get("network")
-        if isinstance(networks, list):
+        if isinstance(networks, list) and networks:
             found += [{**block, "network": one} for one in networks]
         else:
             found.append(block)
@@ -275,24 +280,3 @@ def _tables(place: str, variants: Any) -> Mapping[str, Mapping[str, Any]]:
 def _asks_for_another(changes: Mapping[str, Any]) -> bool:
     """Whether ``--set`` asks for a figure of other images, or by another measure."""
     return any(key.startswith(ANOTHER_FIGURE) for key in (*changes, *_dotted(changes)))
-
-
-def _published(place: str, rows: Sequence[Mapping[str, Any]], variant: str) -> Published | None:
-    for row in rows:
-        for name in row:
-            if name not in PUBLISHED:
-                raise RecipeError(
-                    f"'{place}': unknown key 'published.{name}'", advice=advice(PUBLISHED, name)
-                )
-        numbers = (row.get("figure"), row.get("spread", 0.0))
-        if not all(isinstance(one, (int, float)) for one in numbers):
-            raise RecipeError(f"'{place}': a row of 'published' has no figure", found=str(row))
-        if row.get("variant", "") == variant:
-            return Published(
-                float(row["figure"]),
-                float(row["spread"]) if "spread" in row else None,
-                str(row.get("source", "")),
-                row.get("weights"),
-                bool(row.get("verified", False)),
-            )
-    return None

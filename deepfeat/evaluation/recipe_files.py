@@ -37,7 +37,7 @@ def list_recipes() -> list[str]:
 
 def split_name(text: str) -> tuple[str, tuple[str, ...]]:
     """``caltech101:15+both`` as the name and its variants; a path may have variants too."""
-    if os.path.exists(text):  # noqa: PTH110  (a file whose name holds a colon)
+    if "\0" not in text and os.path.exists(text):  # noqa: PTH110  (a file whose name holds a colon)
         return text, ()
     name, _, variants = text.partition(":")
     return name, tuple(part for part in variants.split("+") if part)
@@ -57,9 +57,9 @@ def read_file(name: str) -> tuple[str, bytes]:
         return name, path.read_bytes()
     except PermissionError as error:
         raise NoPermission(f"the recipe '{path}' cannot be read") from error
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         if is_path:
-            raise RecipeError(f"there is no recipe '{path}'", found=str(error.strerror)) from error
+            raise RecipeError(f"there is no recipe '{path}'", found=str(error)) from error
         known = list_recipes()
         raise RecipeError(
             f"unknown recipe '{name}'",

@@ -124,6 +124,8 @@ def _contradictions(values: Mapping[str, Any]) -> None:
          "there is one C, so there is nothing to choose", 'svm.select.on = "fixed"'),
         (on == "val" and values["data.set"] != "voc2007", "svm.select.on",
          "'val' wants a set whose val is no part of the test", "holdout or kfold"),
+        (values["svm.solver"] == "gram" and values["svm.loss"] == "hinge", "svm.solver",
+         "'gram' solves the squared hinge only", '"liblinear"'),
         (values["svm.select.per"] == "class" and by in ("recall", "accuracy"), "svm.select.per",
          f"'{by}' compares classes with each other, so it cannot choose a C for each",
          '"all", or svm.select.by = "ap"'),

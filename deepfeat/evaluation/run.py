@@ -15,14 +15,15 @@ from deepfeat.datasets.csv_file import csv_dataset
 from deepfeat.datasets.dataset import DataSet
 from deepfeat.datasets.folder import folder_dataset
 from deepfeat.datasets.loading import load_dataset
-from deepfeat.errors import CannotCreate, DataError, DataMissing, UsageError, some
+from deepfeat.errors import DataError, DataMissing, UsageError, some
 from deepfeat.evaluation.features import Feature, given_features, made_features
 from deepfeat.evaluation.fitting import fit_part
 from deepfeat.evaluation.matrix import Joined, join, matrix_of, twins
+from deepfeat.evaluation.output import check_output, check_question
 from deepfeat.evaluation.parts import Part, parts_of
 from deepfeat.evaluation.recipe import Recipe, load_recipe, with_solver
 from deepfeat.evaluation.result import Result
-from deepfeat.evaluation.study import study_of
+from deepfeat.evaluation.study import check_study, study_of
 from deepfeat.evaluation.summary import result_of, scores_path, write_scores
 from deepfeat.evaluation.working import Working
 from deepfeat.progress import Report
@@ -53,7 +54,11 @@ def evaluate(
     splits: Sequence[int] | None = None,
     study: bool = False,
     output: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    download: bool = False,
     device: str = "auto",
+    workers: int | None = None,
+    cache: str | os.PathLike[str] | None = None,
     progress: Report | None = None,
 ) -> Result:
     """Extract what is missing, train linear SVMs, and measure them as a recipe says.
@@ -75,6 +80,12 @@ def evaluate(
     output : path, optional
         Where the result is written as JSON, the scores beside it. The recipe's own stores lie in
         the same folder; without it in the working directory, and nothing else is written.
+    overwrite : bool
+        Replace a result of other settings.
+    download : bool
+        Fetch the set's archives where it is not found.
+    device, workers, cache
+        As for ``extract``.
     progress : callable, optional
         Called with a ``Progress`` during extraction.
 
@@ -89,7 +100,13 @@ def evaluate(
     if solver is not None:
         recipe = with_solver(recipe, solver)
     working = Working(
-        folder=Path() if place is None else place.parent, device=device, images=progress
+        folder=Path() if place is None else place.parent,
+        device=device,
+        cache=None if cache is None else Path(cache),
+        workers=workers,
+        download=download,
+        overwrite=overwrite,
+        images=progress,
     )
     return run_recipe(
         recipe, data, working, features=features, splits=splits, study=study, output=place
@@ -113,13 +130,15 @@ def run_recipe(
     wanted = np.unique(np.concatenate([np.r_[part.train, part.test] for part in parts]))
     _check_there(dataset)
     if output is not None:
-        _check_output(output, recipe, working)
+        check_output(output, recipe, working)
     with clock.stage("extract"):
         found = _features(recipe, dataset, working, features)
     with clock.stage("read"):
         joined = join(found, dataset, wanted)
         _check_complete(recipe, joined)
         X = matrix_of(joined, recipe.get("fuse.weights", ()))
+        if study:
+            check_study(joined)
         same = {part.number: twins(joined, X, dataset, part.train, part.test) for part in parts}
     if recipe["data.duplicates"] == "drop-train":
         parts = [_without(part, {train for _, train in same[part.number]}) for part in parts]
@@ -152,6 +171,7 @@ def run_recipe(
     solver = {**result.solver, "seconds": clock.seconds["solve"]}
     result = replace(result, solver=solver, timings=dict(clock.seconds))
     if output is not None:
+        check_question(output, result, working)
         write_scores(scores_path(output), dataset, fitted)
         result.save(output)
     return result
@@ -256,25 +276,3 @@ def _without(part: Part, entries: set[int]) -> Part:
         train=np.setdiff1d(part.train, dropped),
         validation=np.setdiff1d(part.validation, dropped),
     )
-
-
-def _check_output(output: Path, recipe: Recipe, working: Working) -> None:
-    """Refuse to replace what is no result of the same question, before the work is done."""
-    if not output.parent.is_dir():
-        raise CannotCreate(f"the folder '{output.parent}' does not exist", advice="Make it first.")
-    if not output.exists() or working.overwrite:
-        return
-    try:
-        before = Result.load(output)
-    except DataError as error:
-        raise CannotCreate(
-            f"'{output}' exists and is no result of svm-eval",
-            advice="Name another file with -o, or give --overwrite.",
-        ) from error
-    said = {key: before.recipe.get(key) for key in ("name", "sha256", "set")}
-    if (said["name"], said["sha256"]) != (recipe.name, recipe.sha256):
-        raise CannotCreate(
-            f"'{output}' is the result of other settings",
-            found=f"recipe '{said['name']}', set {said['set']}",
-            advice="Name another file with -o, or give --overwrite.",
-        )

@@ -7,10 +7,11 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepfeat.datasets.dataset import DataSet
 from deepfeat.errors import UsageError
-from deepfeat.evaluation.fitting import fit_part
+from deepfeat.evaluation.fitting import Fitted, fit_part
 from deepfeat.evaluation.matrix import Joined, matrix_of
 from deepfeat.evaluation.measure import spread_of, value_of
 from deepfeat.evaluation.parts import Part
@@ -36,13 +37,8 @@ def study_of(
     UsageError
         Where the networks have different scales, or a store keeps only an aggregate.
     """
+    check_study(joined)
     scales = joined.features[0].block.scales
-    for feature in joined.features:
-        if feature.block.scales != scales or len(feature.store.scales) < len(scales):
-            raise UsageError(
-                "a study needs the same scales of every network, each kept in its store",
-                found=f"'{feature.store.path}': {', '.join(feature.store.scales)}",
-            )
     rows = []
     for chosen, across in ways(scales):
         if tell is not None:
@@ -61,9 +57,28 @@ def study_of(
                 "value": float(np.mean(values)),
                 "spread": spread_of(values, recipe),
                 "dimension": int(X.shape[1]),
+                "C": [float(C) if one.size == 1 else None for C, one in _chosen(fitted)],
+                "at_edge": any(bool(one.choice.at_edge.any()) for one in fitted),
+                "missed": sum(len(one.missed) + len(one.choice.missed) for one in fitted),
             }
         )
     return rows
+
+
+def _chosen(fitted: Sequence[Fitted]) -> list[tuple[float, NDArray[np.float64]]]:
+    """The first C of each split, and all different ones."""
+    return [(float(one.choice.C[0]), np.unique(one.choice.C)) for one in fitted]
+
+
+def check_study(joined: Joined) -> None:
+    """Refuse a study that could not be made. Raises ``UsageError``."""
+    scales = joined.features[0].block.scales
+    for feature in joined.features:
+        if feature.block.scales != scales or len(feature.store.scales) < len(scales):
+            raise UsageError(
+                "a study needs the same scales of every network, each kept in its store",
+                found=f"'{feature.store.path}': {', '.join(feature.store.scales)}",
+            )
 
 
 def ways(scales: Sequence[str]) -> list[tuple[tuple[str, ...], str | None]]:

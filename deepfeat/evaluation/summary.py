@@ -14,7 +14,7 @@ from deepfeat import files
 from deepfeat.classify.choose import mean_scores
 from deepfeat.datasets.dataset import DataSet
 from deepfeat.evaluation.fitting import Fitted
-from deepfeat.evaluation.matrix import Joined
+from deepfeat.evaluation.matrix import Joined, contents_digest
 from deepfeat.evaluation.measure import (
     bounds_of,
     definition_of,
@@ -112,7 +112,7 @@ def _data(dataset: DataSet, joined: Joined, fitted: Sequence[Fitted], same: Same
     pairs = sorted({(test, train) for found in same.values() for test, train in found})
     return {
         "set": dataset.name,
-        "root_sha256": None,
+        "root_sha256": contents_digest(joined, dataset),
         "train": len(fitted[0].train),
         "test": len(fitted[0].test),
         "images": len(keys),

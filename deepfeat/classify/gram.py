@@ -1,0 +1,128 @@
+"""K = X X^T + s^2, the one matrix that all problems share.
+
+It is kept as two float32 matrices, K = high + low: ``high`` alone serves the fast products, the sum
+carries 48 bits and serves whatever must be exact. That is 2 N^2 x 4 bytes, and a float32 copy of
+the rows of a fold, at most half of ``high``, makes the bound: 2.5 N^2 x 4 bytes beside X.
+
+X is divided by the root mean square norm of its rows, so that K is about 1 whatever the unit of X;
+with weights c times that norm squared the problems stay the same (docs/svm.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+ROWS_AT_A_TIME = 64  # of K in float64: a block that stays in the cache while it is multiplied
+ROWS_OF_X = 1024  # of X in float64, twice, while K is made
+LARGEST_COPY = 0.7  # of the rows: 0.7^2 is half of N^2
+
+
+@dataclass(frozen=True, slots=True)
+class Gram:
+    """K over the rows of X.
+
+    ``high``, ``low`` : (N, N) float32 on the device; ``square`` : the mean squared norm of a row,
+    by which K is divided; ``constant``: s^2, or 0 without an intercept.
+    """
+
+    high: Tensor
+    low: Tensor
+    square: float
+    constant: float
+
+    @property
+    def rows(self) -> int:
+        return len(self.high)
+
+    def product(
+        self, beta: Tensor, *, into: Tensor | None = None, over: Tensor | None = None
+    ) -> Tensor:
+        """K beta in float64.
+
+        Parameters
+        ----------
+        beta : (P, n) float64
+        into, over : (m,), (n,) int64, or None for all
+            Rows of the result, and rows that beta speaks of.
+        """
+        count = self.rows if into is None else len(into)
+        result = beta.new_empty((len(beta), count))
+        block = beta.new_empty((ROWS_AT_A_TIME, beta.shape[1]))
+        for start in range(0, count, ROWS_AT_A_TIME):
+            part = slice(start, min(start + ROWS_AT_A_TIME, count))
+            which = part if into is None else into[part]
+            rows = block[: part.stop - start]
+            rows.copy_(_cut(self.high, which, over)).add_(_cut(self.low, which, over))
+            result[:, part] = beta @ rows.T
+        return result  # (P, n) -> (P, m)
+
+    def corner(self, rows: Tensor) -> Tensor:
+        """K among some rows: (n,) -> (n, n) float64."""
+        result = torch.empty((len(rows), len(rows)), dtype=torch.float64, device=rows.device)
+        for start in range(0, len(rows), ROWS_AT_A_TIME):
+            part = rows[start : start + ROWS_AT_A_TIME]
+            block = result[start : start + ROWS_AT_A_TIME]
+            block.copy_(_cut(self.high, part, rows)).add_(_cut(self.low, part, rows))
+        return result
+
+    def fast(self, rows: Tensor | None) -> Tensor:
+        """K among some rows in float32: a copy, or ``high`` itself for None."""
+        if rows is None:
+            return self.high
+        result = self.high.new_empty((len(rows), len(rows)))
+        for start in range(0, len(rows), ROWS_AT_A_TIME):
+            part = rows[start : start + ROWS_AT_A_TIME]
+            result[start : start + ROWS_AT_A_TIME] = _cut(self.high, part, rows)
+        return result
+
+
+def make_gram(X: NDArray[np.float32], constant: float, device: torch.device) -> Gram:
+    """K of the rows of X, summed in float64, the lower half only."""
+    rows = torch.from_numpy(X)
+    count = len(rows)
+    high = torch.empty((count, count), dtype=torch.float32, device=device)
+    low = torch.empty_like(high)
+    square = mean_square(X) + constant
+    square = square if square > 0 else 1.0
+    blocks = [slice(start, min(start + ROWS_OF_X, count)) for start in range(0, count, ROWS_OF_X)]
+    for i, below in enumerate(blocks):
+        left = rows[below].to(device).double()
+        for right in blocks[: i + 1]:
+            exact = left @ rows[right].to(device).double().T  # (b, D) x (D, b') -> (b, b')
+            exact.add_(constant).div_(square)
+            high[below, right] = exact
+            low[below, right] = exact.sub_(high[below, right])
+            if below != right:
+                high[right, below] = high[below, right].T
+                low[right, below] = low[below, right].T
+    return Gram(high, low, square, constant)
+
+
+def mean_square(X: NDArray[np.float32]) -> float:
+    """Mean squared norm of the rows, a block at a time."""
+    total = 0.0
+    for start in range(0, len(X), ROWS_OF_X):
+        total += float(np.square(X[start : start + ROWS_OF_X], dtype=np.float64).sum())
+    return total / max(len(X), 1)
+
+
+def bytes_needed(rows: int) -> int:
+    """Of K with the copy for a fold: 2.5 N^2 x 4."""
+    return 10 * rows**2
+
+
+def _cut(matrix: Tensor, which: slice | Tensor, over: Tensor | None) -> Tensor:
+    rows = matrix[which]
+    return rows if over is None else rows.index_select(1, over)
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` is CUDA where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)

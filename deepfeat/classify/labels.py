@@ -1,0 +1,128 @@
+"""Labels as users give them, and as the solver takes them: one column of -1 and 1 a problem."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
+
+from deepfeat.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """``y`` (N, L) int8 in {-1, 1}; ``is_known`` (N, L) bool, false where nothing is claimed;
+
+    ``names``: the classes, or 0 ... L - 1 for an indicator matrix. Two classes are one column.
+    ``code`` (N,): the place of each row's class in ``names``; empty for an indicator matrix.
+    """
+
+    y: NDArray[np.int8]
+    is_known: NDArray[np.bool_]
+    names: NDArray[Any]
+    code: NDArray[np.intp]
+    is_indicator: bool
+
+    @property
+    def is_binary(self) -> bool:
+        return not self.is_indicator and len(self.names) == 2
+
+    def decide(self, decision: NDArray[np.floating[Any]]) -> NDArray[Any]:
+        """Predictions from decision values; ties go to the first class."""
+        if self.is_indicator:
+            return (decision > 0).astype(np.int64)
+        at = (decision > 0).astype(np.intp) if self.is_binary else decision.argmax(axis=1)
+        return np.asarray(self.names[at])
+
+    def without_rows(self) -> Labels:
+        """What predictions need, and no more."""
+        none = np.zeros((0, self.y.shape[1]))
+        return replace(
+            self, y=none.astype(np.int8), is_known=none.astype(bool), code=np.zeros(0, np.intp)
+        )
+
+
+def read_labels(y: ArrayLike, rows: int) -> Labels:
+    """Classes (N,) or an indicator matrix (N, L), as columns.
+
+    Raises
+    ------
+    ValueError
+        One class only; an indicator of anything but -1, 0, 1 and NaN; -1 and 0 together.
+    """
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None")
+    y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] > 1:
+        return _indicator(y, rows)
+    classes = column_or_1d(y, warn=True)
+    check_consistent_length(classes, np.empty(rows))
+    if classes.dtype.kind == "f" and not np.isfinite(classes).all():
+        raise ValueError("Input y contains NaN or infinity")
+    check_classification_targets(classes)
+    names, code = np.unique(classes, return_inverse=True)
+    if len(names) < 2:
+        raise ValueError(f"y has one class only, {names[0]!r}: nothing to tell apart")
+    columns = [1] if len(names) == 2 else range(len(names))
+    positive = code[:, None] == np.array(columns)  # (N,) -> (N, L)
+    y_columns = np.where(positive, 1, -1).astype(np.int8)
+    return Labels(y_columns, np.ones(positive.shape, bool), names, code, False)
+
+
+def _indicator(y: ArrayLike, rows: int) -> Labels:
+    matrix = check_array(y, ensure_all_finite="allow-nan", dtype=np.float64, input_name="y")
+    check_consistent_length(matrix, np.empty(rows))
+    is_known = ~np.isnan(matrix)
+    found = set(np.unique(matrix[is_known]).tolist())
+    if not (found <= {0.0, 1.0} or found <= {-1.0, 1.0}):
+        raise ValueError(
+            "an indicator matrix has 1 and 0 (or -1), and NaN where nothing is claimed; "
+            f"found {sorted(found)[:5]}"
+        )
+    columns = np.where(matrix == 1, 1, -1).astype(np.int8)
+    names = np.arange(matrix.shape[1])
+    return Labels(columns, is_known, names, np.zeros(0, np.intp), True)
+
+
+def class_weights(labels: Labels, given: Mapping[Any, float] | str | None) -> NDArray[np.float64]:
+    """The weight of every row in every problem, (N, L): 0 where nothing is claimed.
+
+    "balanced" is N over (number of classes x rows of the class), as scikit-learn has it. Among
+    three classes or more a class's weight is that of its own rows in its own problem, and the rest
+    weigh 1 there: liblinear's rule.
+    """
+    weights = labels.is_known.astype(np.float64)
+    if given is None:
+        return weights
+    if isinstance(given, str) and given != "balanced":
+        raise UsageError(f"unknown class_weight '{given}'", expected="'balanced' or a dict")
+    if labels.is_indicator:
+        return weights * _by_column(labels, given)
+    if isinstance(given, str):
+        counts = np.bincount(labels.code)
+        each = len(labels.code) / (len(counts) * counts)
+    else:
+        each = np.array([given.get(name, 1.0) for name in labels.names.tolist()])
+    if labels.is_binary:
+        return np.asarray(each[labels.code][:, None], np.float64)
+    return np.asarray(np.where(labels.y > 0, each[labels.code][:, None], weights), np.float64)
+
+
+def _by_column(labels: Labels, given: Mapping[Any, float] | str) -> NDArray[np.float64]:
+    positive = labels.y > 0
+    if not isinstance(given, str):
+        rest = given.get(0, given.get(-1, 1.0))
+        return np.asarray(np.where(positive, given.get(1, 1.0), rest), np.float64)
+    known = labels.is_known.sum(axis=0)
+    of_positive = (positive & labels.is_known).sum(axis=0)
+    balanced: NDArray[np.float64] = np.where(
+        positive,
+        known / (2 * np.maximum(of_positive, 1)),
+        known / (2 * np.maximum(known - of_positive, 1)),
+    )
+    return balanced

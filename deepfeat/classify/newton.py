@@ -1,0 +1,164 @@
+"""Newton's method for many problems at once, walking up the values of C.
+
+With the active rows A = {i : c_i > 0, y_i f_i < 1} held fixed, the optimum solves
+
+    (K_AA + diag(1 / 2c_A)) beta_A = y_A,    beta = 0 elsewhere
+
+A step solves that system, then minimises the objective exactly along the line to the solution: the
+way towards it always descends, so no set of active rows can cycle. Two solvers stand behind a step:
+conjugate gradients in float32 for all problems together, and a Cholesky factor in float64 of one
+problem's active rows, which is the cheaper the larger C is, and the only sound one for the largest.
+A problem is finished when its certificate, taken in float64 at a feasible beta, says so.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from deepfeat.classify.certificate import feasible, relative_gap
+from deepfeat.classify.line_search import line_minimum
+from deepfeat.classify.targets import (
+    MOST_PRODUCTS,
+    Kernel,
+    State,
+    exact_targets,
+    factor_targets,
+    fast_targets,
+    refresh,
+)
+
+MOST_STEPS = 80
+STRICTER = 0.05  # after a certificate that failed
+LEAST_PRODUCTS = 4
+ROUGH = 4  # failures of float32, f made exact after each, before products are float64
+GIVE_UP = 3  # exact steps that lead nowhere: rounding is all that is left
+CHOLESKY_PRICE = 1.5  # of n^3 / 3 against a product's 2 N^2: rates differ, and K_AA is gathered
+SMALL = 2048  # active rows up to which a factor is taken whatever N is, 32 MB
+LARGEST_FACTOR = 0.2  # of the rows otherwise: K_AA and its factor are then 0.16 N^2 x 4 bytes
+
+
+def start(y: Tensor, weights: Tensor) -> State:
+    """w = 0 for all problems; y (P, n) is 0 where the weight is."""
+    zero = torch.zeros_like(weights)
+    none = torch.zeros(len(y), dtype=torch.bool, device=y.device)
+    infinite = torch.full((len(y),), torch.inf, dtype=torch.float64, device=y.device)
+    return State(y, weights, zero, zero.clone(), infinite, infinite.clone(), ~none, none)
+
+
+def advance(kernel: Kernel, state: State, C: float, tolerance: float) -> None:
+    """Bring every problem to the optimum at C, within the tolerance if it can be done.
+
+    ``state.gap`` and ``state.primal`` are of ``state.beta``, which is feasible, at C.
+    """
+    now = (state.beta, state.f)
+    _extrapolate(state, C)
+    state.earlier = now
+    state.gap.fill_(torch.inf)
+    strictness = torch.ones_like(state.gap)
+    left = torch.arange(len(state.y), device=state.y.device)
+    rough, stuck = torch.zeros_like(left), torch.zeros_like(left)  # how often float32 failed, all
+    for _ in range(MOST_STEPS):
+        left = left[~_certify(kernel, state, left, C, tolerance, strictness)]
+        hopeless = stuck[left] >= GIVE_UP
+        _certify(kernel, state, left[hopeless], C, torch.inf, strictness)
+        left = left[~hopeless]
+        if not len(left):
+            return
+        rough += strictness < STRICTER  # from the second failed certificate on
+        refresh(kernel, state, left[rough[left] > 0])
+        _step(kernel, state, left, C, tolerance * strictness, rough, stuck)
+    _certify(kernel, state, left, C, torch.inf, strictness)
+
+
+def _extrapolate(state: State, C: float) -> None:
+    """Go on from the last value of C: first along beta itself, then as the path has gone so far."""
+    c = C * state.weights
+    ways = [(state.beta, state.f)]
+    if state.earlier is not None:
+        ways.append((state.beta - state.earlier[0], state.f - state.earlier[1]))
+    for way in ways:
+        norms = ((state.beta * way[1]).sum(1), (way[0] * way[1]).sum(1))
+        t = line_minimum(state.y, c, state.f, way[1], norms, 4.0)[:, None]
+        state.beta, state.f = state.beta + t * way[0], state.f + t * way[1]
+
+
+def _certify(
+    kernel: Kernel,
+    state: State,
+    which: Tensor,
+    C: float,
+    tolerance: float,
+    strictness: Tensor,
+) -> Tensor:
+    """Whether problems are within the tolerance: (p,) bool. Those take their feasible beta.
+
+    The gap is first estimated with f as it stands; only promising problems pay a product.
+    """
+    y, c = state.y[which], C * state.weights[which]
+    beta = feasible(y, state.beta[which])
+    gap, primal = relative_gap(y, c, beta, state.f[which])
+    is_met = gap <= tolerance
+    is_own = state.is_exact[which] & (beta == state.beta[which]).all(1)
+    check = torch.nonzero(is_met & ~is_own)[:, 0]
+    if len(check):
+        f = kernel.product(beta[check])
+        state.counts["exact_products"] += len(check)
+        gap[check], exact_primal = relative_gap(y[check], c[check], beta[check], f)
+        is_met[check] = gap[check] <= tolerance
+        failed = ~is_met[check]
+        strictness[which[check[failed]]] *= STRICTER
+        # Where f was rough, go on from the exact pair. Where it was not, that must be the better
+        # one: else clipping undoes the step, the step is repeated, and so on for ever.
+        at = which[check]
+        slack = (1 - y[check] * state.f[at]).clamp_(min=0)
+        own = 0.5 * (state.beta[at] * state.f[at]).sum(1) + (c[check] * slack.square_()).sum(1)
+        allowed = torch.where(state.is_exact[at], own, own * (1 + 1e-3))
+        keep = is_met[check] | (exact_primal <= allowed)
+        at = at[keep]
+        state.beta[at], state.f[at], state.is_exact[at] = beta[check[keep]], f[keep], True
+        primal[check] = exact_primal
+    done = which[is_met]
+    state.gap[done], state.primal[done] = gap[is_met], primal[is_met]
+    return is_met
+
+
+def _step(
+    kernel: Kernel,
+    state: State,
+    which: Tensor,
+    C: float,
+    tolerance: Tensor,
+    rough: Tensor,
+    stuck: Tensor,
+) -> None:
+    """One Newton step of some problems."""
+    y, c = state.y[which], C * state.weights[which]
+    active = (c > 0) & (y * state.f[which] < 1)
+    size = active.sum(1)
+    rows = y.shape[1]
+    fits = size <= max(SMALL, int(LARGEST_FACTOR * rows))
+    price = (CHOLESKY_PRICE * size.double() ** 3 / (3 * rows**2)).long() + LEAST_PRODUCTS
+    price = torch.where(fits, price, MOST_PRODUCTS)
+    by_factor = fits & ((rough[which] > 0) | state.prefers_factor[which])
+    exactly = ~fits & (rough[which] >= ROUGH)
+    for chosen, solve, is_exact in (
+        (~by_factor & ~exactly, fast_targets, False),
+        (exactly, exact_targets, True),
+        (by_factor, factor_targets, True),
+    ):
+        at = torch.nonzero(chosen)[:, 0]
+        if not len(at):
+            continue
+        here = which[at]
+        state.counts["steps"] += len(at)
+        beta, f, too_dear = solve(kernel, state, here, C, active[at], tolerance[here], price[at])
+        way = (beta - state.beta[here], f - state.f[here])
+        norms = ((state.beta[here] * way[1]).sum(1), (way[0] * way[1]).sum(1))
+        t = line_minimum(y[at], c[at], state.f[here], way[1], norms, 1.0)
+        whole = (t == 1)[:, None]
+        state.beta[here] = torch.where(whole, beta, state.beta[here] + t[:, None] * way[0])
+        state.f[here] = torch.where(whole, f, state.f[here] + t[:, None] * way[1])
+        stuck[here] += is_exact & (t < 1e-10)
+        rough[here] += t < 1e-3
+        state.prefers_factor[here] |= too_dear

@@ -1,0 +1,199 @@
+"""Three solvers of one Newton step, and what they work on: where would the active rows alone lead?
+
+Each gives, for some problems, the solution beta of the system of the active rows, f = K beta on all
+rows, and whether it took more products than a Cholesky factor would have cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from deepfeat.classify.conjugate import LowRank, Preconditioner, conjugate_gradients
+from deepfeat.classify.gram import Gram
+
+# What the linear system may leave of the gap, as part of the tolerance, from the first step on.
+# Stopping at a hundredth of the first |r|^2 instead made every step a line search: 5 times as slow.
+INNER = 0.25
+MOST_PRODUCTS = 1000
+COUNTS: tuple[str, ...] = ("steps", "products", "factors", "exact_products")
+
+
+@dataclass(slots=True)
+class Kernel:
+    """K over the rows of some problems, fast and exact.
+
+    ``rows``: which of all rows, or None; ``fast`` (n, n) float32; ``low``: its preconditioner.
+    """
+
+    gram: Gram
+    rows: Tensor | None
+    fast: Tensor
+    low: LowRank
+
+    def multiply(self, vectors: Tensor) -> Tensor:
+        """(P, n) float32 -> (P, n)."""
+        return vectors @ self.fast
+
+    def product(self, beta: Tensor) -> Tensor:
+        """(P, n) float64 -> (P, n)."""
+        return self.gram.product(beta, into=self.rows, over=self.rows)
+
+    def corner(self, which: Tensor) -> Tensor:
+        """(k,) -> (k, k) float64."""
+        return self.gram.corner(which if self.rows is None else self.rows[which])
+
+
+@dataclass(slots=True)
+class State:
+    """P problems on the way; all (P, n) or (P,) on the device.
+
+    ``f`` is K beta in float64 wherever ``is_exact``. ``prefers_factor``: conjugate gradients were
+    the dearer last time.
+    """
+
+    y: Tensor
+    weights: Tensor
+    beta: Tensor
+    f: Tensor
+    gap: Tensor
+    primal: Tensor
+    is_exact: Tensor
+    prefers_factor: Tensor
+    earlier: tuple[Tensor, Tensor] | None = None  # beta and f at the value of C before
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
+
+
+def fast_targets(
+    kernel: Kernel,
+    state: State,
+    which: Tensor,
+    C: float,
+    active: Tensor,
+    tolerance: Tensor,
+    most: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Conjugate gradients in float32, from beta on the active rows."""
+    system = _system(state, which, C, active)
+    state.is_exact[which] = False
+    h, r, beta, f = system.h.float(), system.r.float(), system.beta, system.f
+    if len(system.leaving):
+        change = kernel.multiply(system.left_behind.float()).double()
+        state.counts["products"] += len(change)
+        f[system.leaving] -= change
+        r = system.residual().float()
+    enough = 2 * INNER * tolerance * system.primal
+    enough = enough.float()
+    precondition = Preconditioner(kernel.low, h, kernel.rows)
+    step, image, spent = conjugate_gradients(kernel.multiply, h, r, enough, most, precondition)
+    state.counts["products"] += int(spent.sum())
+    return beta + step.double(), f + image.double(), (spent >= most) & (most < MOST_PRODUCTS)
+
+
+def exact_targets(
+    kernel: Kernel,
+    state: State,
+    which: Tensor,
+    C: float,
+    active: Tensor,
+    tolerance: Tensor,
+    most: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same in float64, for a straggler with too many active rows for a factor."""
+    refresh(kernel, state, which)
+    system = _system(state, which, C, active)
+    if len(system.leaving):
+        system.f[system.leaving] -= kernel.product(system.left_behind)
+    enough = 2 * INNER * tolerance * system.primal
+    most = torch.full_like(most, 2 * MOST_PRODUCTS)
+    precondition = Preconditioner(kernel.low, system.h, kernel.rows)
+    step, image, spent = conjugate_gradients(
+        kernel.product, system.h, system.residual(), enough, most, precondition
+    )
+    state.counts["exact_products"] += int(spent.sum())
+    return system.beta + step, system.f + image, torch.zeros_like(most, dtype=torch.bool)
+
+
+def factor_targets(
+    kernel: Kernel,
+    state: State,
+    which: Tensor,
+    C: float,
+    active: Tensor,
+    tolerance: Tensor,
+    most: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A Cholesky factor of each problem's active rows, float64."""
+    refresh(kernel, state, which)
+    beta = torch.zeros_like(state.beta[which])
+    for one, problem in enumerate(which.tolist()):
+        rows = torch.nonzero(active[one])[:, 0]
+        if len(rows):
+            ridge = 1 / (2 * C * state.weights[problem, rows])
+            beta[one, rows] = _solve(kernel.corner(rows), ridge, state.y[problem, rows])
+    state.counts["factors"] += len(which)
+    state.counts["exact_products"] += len(which)
+    return beta, kernel.product(beta), torch.zeros_like(most, dtype=torch.bool)
+
+
+def _solve(K: Tensor, ridge: Tensor, y: Tensor) -> Tensor:
+    """(K + diag(ridge))^-1 y, (n,); K is overwritten."""
+    K.diagonal().add_(ridge)
+    factor, failed = torch.linalg.cholesky_ex(K)
+    if not int(failed):
+        return torch.cholesky_solve(y[:, None], factor)[:, 0]
+    extra = 1e-14 * float(K.diagonal().sum())
+    while int(failed):  # indefinite by rounding alone: lift it, then take the error out again
+        lifted = K.clone()
+        lifted.diagonal().add_(extra)
+        factor, failed = torch.linalg.cholesky_ex(lifted)
+        extra *= 100
+    beta = torch.cholesky_solve(y[:, None], factor)
+    for _ in range(3):
+        beta += torch.cholesky_solve(y[:, None] - K @ beta, factor)
+    return beta[:, 0]
+
+
+def refresh(kernel: Kernel, state: State, which: Tensor) -> None:
+    """Make f exact again where float32 has been at it."""
+    stale = which[~state.is_exact[which]]
+    if len(stale):
+        state.f[stale] = kernel.product(state.beta[stale])
+        state.is_exact[stale] = True
+        state.counts["exact_products"] += len(stale)
+
+
+@dataclass(slots=True)
+class _System:
+    """(I + H K H) z = h y with z = beta / h as it stands, on the active rows.
+
+    ``leaving``: problems with beta on other rows, ``left_behind`` that beta; f still contains it.
+    """
+
+    y: Tensor
+    h: Tensor
+    beta: Tensor
+    f: Tensor
+    r: Tensor
+    primal: Tensor
+    leaving: Tensor
+    left_behind: Tensor
+
+    def residual(self) -> Tensor:
+        inverse = torch.where(self.h > 0, 1 / self.h, 0.0)
+        return self.h * (self.y - self.f) - self.beta * inverse
+
+
+def _system(state: State, which: Tensor, C: float, active: Tensor) -> _System:
+    y, c, f = state.y[which], C * state.weights[which], state.f[which]
+    h = (2 * c).sqrt() * active
+    beta = state.beta[which]
+    slack = (1 - y * f).clamp(min=0)
+    primal = 0.5 * (beta * f).sum(1).clamp(min=0) + (c * slack.square()).sum(1)
+    behind = beta * ~active
+    leaving = torch.nonzero((behind != 0).any(1))[:, 0]
+    system = _System(y, h, beta * active, f, f, primal, leaving, behind[leaving])
+    system.r = system.residual()
+    return system

@@ -1,0 +1,137 @@
+"""The estimators: scikit-learn's checks, its folds, pipelines, and the choice of C."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from feature_like import feature_like
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import average_precision_score
+from sklearn.model_selection import GridSearchCV, PredefinedSplit, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer
+from sklearn.svm import LinearSVC
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from deepfeat.classify.svm import LinearSVM, LinearSVMCV
+from deepfeat.errors import UsageError
+
+
+@parametrize_with_checks([LinearSVM(device="cpu"), LinearSVMCV(Cs=3, cv=3, device="cpu")])
+def test_scikit_learn_checks(estimator: object, check: object) -> None:
+    check(estimator)
+
+
+def many_classes() -> tuple[np.ndarray, np.ndarray]:
+    X, y = feature_like(420, 60, 4, seed=0)
+    return X, np.array(["ant", "bee", "cat", "dog"])[np.where(y > 0, 1, 0).argmax(axis=1)]
+
+
+def test_fits_are_those_of_linear_svc() -> None:
+    X, y = many_classes()
+    ours = LinearSVM(2.0, class_weight={"bee": 3}, tol=1e-9, device="cpu").fit(X, y)
+    theirs = LinearSVC(C=2.0, class_weight={"bee": 3}, tol=1e-9, max_iter=100_000).fit(X, y)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-4 * np.abs(theirs.coef_).max())
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=1e-4)
+    assert (ours.predict(X) == theirs.predict(X)).all()
+    assert (ours.gap_ <= 1e-9).all()
+
+
+def test_balanced_weights_are_those_of_linear_svc() -> None:
+    X, y = many_classes()
+    ours = LinearSVM(class_weight="balanced", tol=1e-9, device="cpu").fit(X, y)
+    theirs = LinearSVC(class_weight="balanced", tol=1e-9, max_iter=100_000).fit(X, y)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-4 * np.abs(theirs.coef_).max())
+
+
+def test_indicator_columns_are_problems_of_their_own_and_nan_claims_nothing() -> None:
+    X, y = feature_like(300, 60, 3, seed=1)
+    target = np.where(y > 0, 1.0, 0.0)
+    target[:20, 1] = np.nan
+    svm = LinearSVM(tol=1e-9, class_weight={1: 2}, device="cpu").fit(X, target)
+    assert svm.decision_function(X).shape == (300, 3)
+    assert set(np.unique(svm.predict(X))) == {0, 1}
+    one = LinearSVM(tol=1e-9, class_weight={1: 2}, device="cpu").fit(X[20:], target[20:, 1])
+    np.testing.assert_allclose(svm.coef_[1], one.coef_[0], atol=1e-5)
+
+
+def test_curve_is_that_of_scikit_learn_fold_by_fold() -> None:
+    X, y = feature_like(360, 60, 3, seed=2)
+    Cs = [0.01, 1.0, 30.0]
+    found = LinearSVMCV(Cs, cv=3, per_class=True, tol=1e-8, device="cpu").fit(X, (y > 0) * 1)
+    assert found.scores_.shape == (3, 3, 3)
+    expected = np.empty((3, 3, 3))
+    for j in range(3):
+        for fold, (train, test) in enumerate(StratifiedKFold(3).split(X, y[:, j])):
+            for i, C in enumerate(Cs):
+                svc = LinearSVC(C=C, tol=1e-8, max_iter=100_000).fit(X[train], y[train, j])
+                score = svc.decision_function(X[test])
+                expected[i, fold, j] = average_precision_score(y[test, j], score)
+    np.testing.assert_allclose(found.scores_, expected, atol=1e-4)
+    best = expected.mean(axis=1).argmax(axis=0)
+    assert found.C_.tolist() == [Cs[i] for i in best]
+    alone = [LinearSVM(C, tol=1e-8, device="cpu").fit(X, y[:, j]) for j, C in enumerate(found.C_)]
+    np.testing.assert_allclose(found.coef_, [svm.coef_[0] for svm in alone], atol=1e-4)
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "recall"])
+def test_one_C_on_a_hold_out(scoring: str) -> None:
+    X, y = many_classes()
+    fold = np.where(np.arange(len(y)) % 5 == 0, 0, -1)
+    Cs = [1e-4, 0.1, 10.0]
+    svm = LinearSVMCV(Cs, cv=PredefinedSplit(fold), scoring=scoring, tol=1e-7, device="cpu")
+    svm.fit(X, y)
+    curve = []
+    for C in Cs:
+        theirs = LinearSVC(C=C, tol=1e-7, max_iter=100_000).fit(X[fold < 0], y[fold < 0])
+        right = theirs.predict(X[fold == 0]) == y[fold == 0]
+        each = [right[y[fold == 0] == name].mean() for name in np.unique(y)]
+        curve.append(right.mean() if scoring == "accuracy" else np.mean(each))
+    np.testing.assert_allclose(svm.mean_scores_.mean(axis=1), curve, atol=1e-12)
+    assert Cs[int(np.argmax(curve))] == svm.C_
+    assert svm.at_edge_ == (svm.C_ in (1e-4, 10.0))
+
+
+def test_ties_go_to_the_smallest_C() -> None:
+    X = np.array([[0.0], [0.1], [5.0], [5.1]] * 6)
+    y = np.array([0, 0, 1, 1] * 6)
+    svm = LinearSVMCV([100.0, 10.0, 1000.0], cv=2, device="cpu").fit(X, y)
+    assert (svm.mean_scores_ == 1).all()
+    assert svm.C_ == 10
+
+
+def test_a_class_missing_from_a_fold_is_nan_there() -> None:
+    X, y = feature_like(90, 20, 2, seed=3)
+    y = (y > 0) * 1
+    y[:, 0] = 0
+    y[0, 0] = 1
+    splits = [(np.arange(45), np.arange(45, 90)), (np.arange(45, 90), np.arange(45))]
+    svm = LinearSVMCV([1.0], cv=splits, device="cpu").fit(X, y)
+    assert np.isnan(svm.scores_[0, :, 0]).tolist() == [True, False]
+    assert np.isfinite(svm.mean_scores_).all()
+
+
+def test_in_a_pipeline_and_a_grid() -> None:
+    X, y = many_classes()
+    grid = GridSearchCV(
+        make_pipeline(Normalizer(), LinearSVM(device="cpu")), {"linearsvm__C": [0.1, 1]}, cv=3
+    )
+    assert grid.fit(X, y).score(X, y) > 0.6
+
+
+def test_a_problem_that_misses_is_named() -> None:
+    X, y = feature_like(600, 300, 3, seed=0)
+    with pytest.warns(ConvergenceWarning, match="for: 0"):
+        LinearSVM(tol=1e-40, device="cpu").fit(X, (y > 0) * 1)
+
+
+def test_words_for_what_cannot_be_had() -> None:
+    X, y = many_classes()
+    with pytest.raises(UsageError, match="liblinear"):
+        LinearSVM(loss="hinge").fit(X, y)
+    with pytest.raises(UsageError, match="average_precision"):
+        LinearSVMCV([1.0], cv=2, scoring="average_precison", device="cpu").fit(X, y)
+    with pytest.raises(ValueError, match="one class"):
+        LinearSVM().fit(X, np.zeros(len(X)))
+    with pytest.raises(ValueError, match="indicator"):
+        LinearSVM().fit(X, np.full((len(X), 2), 3))
