@@ -28,7 +28,7 @@ y = np.where(score > np.quantile(score, 0.8), 1, -1).astype(np.int8)[:, None]
 PrimalSolver(X[:64], Settings(device="cpu"))  # threads and buffers
 used = int(open("/proc/self/statm").read().split()[5]) * resource.getpagesize()  # data
 resource.setrlimit(resource.RLIMIT_DATA, (used + int(sys.argv[2]),) * 2)
-solver = PrimalSolver(X, Settings(device="cpu", gap=1e-3))
+solver = PrimalSolver(X, Settings(device="cpu", gap=1e-2))
 for found in solver.path(y, np.ones(y.shape), [1e-3], with_coef=True):
     print(bool(found.met.all()))
 """

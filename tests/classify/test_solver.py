@@ -248,3 +248,12 @@ def test_many_rows_or_few_columns_go_without_K() -> None:
     name = [type(make_solver(X, Settings(device="cpu"), memory_bytes=m)).__name__ for m in (1, 1e9)]
     assert name == ["PrimalSolver", "GramSolver"]
     assert type(make_solver(X[:, :20], Settings(device="cpu"))).__name__ == "PrimalSolver"
+
+
+def test_products_alone_solve_small_C_in_few_steps() -> None:
+    """A wrong linear system would be mended by the exact paths: slow, and unseen elsewhere."""
+    X, y = feature_like(900, 300, 5, seed=0)
+    solver = GramSolver(X, Settings(device="cpu"))
+    Cs = [0.01, 0.02, 0.04, 0.08]
+    assert all(found.met.all() for found in solver.path(y, np.ones(y.shape), Cs))
+    assert solver.steps <= 3 * len(Cs)

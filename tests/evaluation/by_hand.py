@@ -29,10 +29,12 @@ def make_store(
     untrained: bool = False,
     finished: bool = True,
     mirror: bool = True,
+    root: Path | None = None,
 ) -> Path:
     """Write a store: row i of each scale's (N, C) matrix is the descriptor of key i.
 
-    ``same`` says which rows have the bytes of another row's image.
+    ``same`` says which rows have the bytes of another row's image. An image's bytes are its key, as
+    ``make_dataset`` writes them, or those of the file below ``root``.
     """
     count, dimension = next(iter(scales.values())).shape
     order = sorted(range(count), key=lambda row: keys[row])
@@ -42,9 +44,9 @@ def make_store(
         ImagePart(True, (255, 255, 255), "floor", "bilinear", True, 178956970, 1 << 29),
         SamplingPart("dense", named, mirror, "mean", across_scales, "fp32", "float32"),
     )
-    digests = [
-        list(hashlib.sha256(keys[(same or {}).get(row, row)]).digest()) for row in range(count)
-    ]
+    contents = [_contents(row, keys, same, root) for row in range(count)]
+    sizes = [len(one) for one in contents]
+    digests = [list(hashlib.sha256(one).digest()) for one in contents]
     status = np.array([Status.CORRUPT if row in holes else Status.OK for row in range(count)], "u1")
     with open_writer(
         path,
@@ -52,7 +54,7 @@ def make_store(
         identity=identity,
         environment={"python": "3.11"},
         facts={"weights": {"name": "oxford"}, "untrained": untrained},
-        listed=[Listed(keys[row], 10, 20) for row in order],
+        listed=[Listed(keys[row], sizes[row], 20) for row in order],
         dimensions={"fc7": dimension},
         shard_images=count if finished else count - 1,
     ) as writer:
@@ -65,7 +67,7 @@ def make_store(
             writer.commit(
                 number,
                 ShardRows(
-                    size=np.full(len(rows), 10, "i8"),
+                    size=np.array(sizes, "i8")[rows],
                     sha256=np.array(digests, "u1")[rows],
                     shape=np.full((len(rows), 2), 64, "i4"),
                     status=status[rows],
@@ -79,6 +81,14 @@ def make_store(
     return path if finished else path.with_name(f"{path.name}.work")
 
 
+def _contents(
+    row: int, keys: Sequence[bytes], same: Mapping[int, int] | None, root: Path | None
+) -> bytes:
+    if root is not None:
+        return (root / os.fsdecode(keys[row])).read_bytes()
+    return keys[(same or {}).get(row, row)]
+
+
 def make_dataset(
     folder: Path,
     labels: np.ndarray,
@@ -87,12 +97,13 @@ def make_dataset(
     name: str = "voc2007",
     keys: Sequence[bytes] = KEYS,
     absent: Collection[int] = (),
+    same: Mapping[int, int] | None = None,
 ) -> DataSet:
     """A data set whose files are there, but for ``absent``; classes are a, b, c ..."""
     folder.mkdir(exist_ok=True)
     count, classes = labels.shape
     for row in set(range(count)) - set(absent):
-        (folder / os.fsdecode(keys[row])).touch()
+        (folder / os.fsdecode(keys[row])).write_bytes(_contents(row, keys, same, None))
     return DataSet(
         name,
         tuple(Entry(key, folder / os.fsdecode(key)) for key in keys[:count]),

@@ -174,7 +174,7 @@ def ready(tmp_path, folder):
     """A store by hand for the folders' images, and the arguments that use it."""
     keys = [str(path.relative_to(folder)).encode() for path in sorted(folder.rglob("*.jpg"))]
     owners = [row // 8 for row in range(24)]
-    make = {"keys": keys}
+    make = {"keys": keys, "root": folder}
     store = make_store(tmp_path / "s.h5", {"256": clouds(owners, 9, 1, 2.0)}, **make)
     arguments = (
         "folder", "--data", folder, "--set", "extract.scales=[256]", "--set", "svm.C=[0.1, 1]",
