@@ -130,6 +130,11 @@ def load_recipe(name_or_path: str | os.PathLike[str], *, set: Sequence[str] = ()
     overridden: dict[str, str] = {}
     for variant in chosen:
         table = look_up(variants, variant, f"variant of '{words['name']}'", error=RecipeError)
+        if not table and len(chosen) > 1:
+            raise RecipeError(
+                f"variant '{variant}' of '{words['name']}' is the recipe as it stands",
+                advice="Leave it out beside another one.",
+            )
         for key in _dotted(table):
             if key in overridden:
                 raise RecipeError(

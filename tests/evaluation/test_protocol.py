@@ -335,10 +335,11 @@ def test_duplicates_between_training_and_test_are_named_or_dropped(tmp_path):
     X = clouds(owners, 9, seed=2, noise=2.0)
     X[25] = X[4]
     splits = {"train": range(20), "test": range(20, 30)}
-    data = make_dataset(tmp_path / "images", single(owners), splits)
+    data = make_dataset(tmp_path / "images", single(owners), splits, same={25: 4})
     bytes_alike = make_store(tmp_path / "bytes.h5", {"256": X}, same={25: 4}, untrained=True)
+    other_bytes = make_dataset(tmp_path / "others", single(owners), splits)
     cosine_alike = make_store(tmp_path / "cosine.h5", {"256": X})
-    for store in (bytes_alike, cosine_alike):
+    for store, data in ((bytes_alike, data), (cosine_alike, other_bytes)):
         told = {}
         for what in ("report", "drop-train"):
             recipe = load_recipe("csv", set=[*SCALES, f"data.duplicates={what}"])
@@ -347,7 +348,7 @@ def test_duplicates_between_training_and_test_are_named_or_dropped(tmp_path):
             assert any(one["kind"] == "duplicates" for one in told[what].warnings)
         assert [told[what].data["train"] for what in told] == [20, 19]
     untrained = make_store(tmp_path / "none.h5", {"256": X}, untrained=True)
-    result = evaluate(load_recipe("csv", set=SCALES), data=data, features=[untrained])
+    result = evaluate(load_recipe("csv", set=SCALES), data=other_bytes, features=[untrained])
     assert result.data["duplicates"] == []  # an untrained network finds everything alike
 
 

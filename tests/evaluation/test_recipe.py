@@ -112,7 +112,7 @@ def test_variants_are_applied_in_order():
     assert recipe["split.train"] == 15
     assert [block.network for block in recipe.blocks] == ["vgg16", "vgg19"]
     assert recipe.sha256 == load_recipe("caltech101:both+15").sha256
-    assert load_recipe("caltech101:both+vgg19").blocks[0].network == "vgg19"
+    assert "both set 'extract.network'" in refused("caltech101:both+vgg19")
 
 
 def test_a_list_of_networks_is_a_block_each_with_its_own_weights_and_layer():
@@ -159,7 +159,7 @@ def test_weights_of_a_list_of_networks_go_to_each(own):
         ("svm.C={base = 10, from = -1, to = 1}", "svm.C", (0.1, 1.0, 10.0)),
         ("svm.class_weight={pos = 2, neg = 1}", "svm.class_weight", {"pos": 2.0, "neg": 1.0}),
         ("svm.class_weight=balanced", "svm.class_weight", "balanced"),
-        (" svm.tol = 1e-3", "svm.tol", 1e-3),
+        (" svm.gap = 1e-3", "svm.gap", 1e-3),
         ("image.background=[0, 1, 255]", "image.background", (0, 1, 255)),
         ("image.exif=false", "image.exif", False),
     ],
@@ -206,7 +206,8 @@ def test_keys_made_moot_by_set_fall_away():
         ("voc2007", ["score.ap=step", "score.ties=group"], "the order of ties"),
         ("voc2007", ["fuse.weights=[1]"], "there is one network"),
         ("voc2007", ["svm.fit_intercept=false", "svm.intercept_scaling=2"], "no intercept"),
-        ("voc2007", ["svm.gap=1e-3"], "the solver has no certificate"),
+        ("voc2007", ["svm.solver=liblinear", "svm.gap=1e-3"], "the solver has no certificate"),
+        ("voc2007", ["svm.tol=1e-3"], "it is liblinear's"),
         ("voc2007", ["svm.select.on=kfold", "svm.select.refit=false"], "the last fit is always"),
         ("voc2007", ["svm.C=[1]", "svm.select.on=fixed", "svm.select.tie=first"], "there is one C"),
         ("voc2007", ["extract.scales=[256]", "extract.across_scales=max"], "there is one scale"),
@@ -345,16 +346,16 @@ def test_resolved_keys_are_plain_json_and_the_hash_is_theirs():
 
 def test_the_hash_depends_on_what_is_asked_and_on_nothing_else(own):
     plain = load_recipe("voc2007")
-    said = load_recipe("voc2007", set=["svm.class_weight={pos = 1, neg = 1}", "svm.tol=1e-4"])
+    said = load_recipe("voc2007", set=["svm.class_weight={pos = 1, neg = 1}", "svm.gap=1e-4"])
     assert said.sha256 == plain.sha256  # what is the default anyway
-    assert load_recipe("voc2007", set=["svm.tol=1e-3"]).sha256 != plain.sha256
+    assert load_recipe("voc2007", set=["svm.gap=1e-3"]).sha256 != plain.sha256
     titled = OWN.replace("my own", "another title")
     assert load_recipe(own()).sha256 == load_recipe(own(text=titled)).sha256
 
 
 def test_the_hash_of_a_shipped_recipe_stays():
     """Results on disk are recognised by it: a change of this number makes all of them foreign."""
-    assert load_recipe("caltech101").sha256.startswith("54e0b766c633d25a")
+    assert load_recipe("caltech101").sha256.startswith("9489de0bdf143a42")
 
 
 def test_a_figure_of_another_protocol_is_not_shown_beside():

@@ -1,0 +1,80 @@
+"""Recipes from strangers: refused with status 64, never a traceback, a hang or a file elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from deepfeat.errors import DeepfeatError, RecipeError
+from deepfeat.evaluation.recipe import load_recipe
+
+PLAIN = """name = "plain"
+[data]
+set = "folder"
+[split]
+train = 3
+test = "rest"
+[[extract]]
+network = "vgg16"
+scales = [256]
+"""
+HOSTILE = {
+    "deep list": PLAIN + "x = " + "[" * 100_000,
+    "deep table": PLAIN + "x = " + "{a=" * 5_000,
+    "long number": PLAIN + "x = " + "1" * 5_000,
+    "no text": b"\xff\xfe\x00".decode("latin-1"),
+    "name outside": PLAIN.replace('"plain"', '"../evil"'),
+    "name a list": PLAIN.replace('"plain"', '["a"]'),
+    "name with a line end": PLAIN.replace('"plain"', '"a\\nb"'),
+    "title with an escape": PLAIN.replace("[data]", 'title = "a\\u001b[31m"\n[data]', 1),
+    "no networks": PLAIN.replace('"vgg16"', "[]"),
+    "published a number": "published = 5\n" + PLAIN,
+    "published a table": PLAIN + "[published]\nfigure = 3\n",
+    "published not a number": PLAIN + '[[published]]\nvariant = ""\nfigure = nan\n',
+    "published weights a number": PLAIN + "[[published]]\nfigure = 3\nweights = 3\nvariant = ''\n",
+    "variants a number": "variants = 5\n" + PLAIN,
+    "extract a number": PLAIN.split("[[extract]]")[0].replace("[data]", "extract = 5\n[data]", 1),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_file_is_refused(tmp_path, case):
+    path = tmp_path / "r.toml"
+    path.write_bytes(HOSTILE[case].encode("latin-1"))
+    with pytest.raises(RecipeError):
+        load_recipe(path)
+
+
+def test_the_plain_file_is_not(tmp_path):
+    path = tmp_path / "r.toml"
+    path.write_text(PLAIN)
+    assert load_recipe(path).name == "plain"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "svm.C={base=1.000001,from=0,to=20000000}",
+        "svm.C=[1" + "0" * 400 + "]",
+        "svm.C=[" + ",".join(map(str, range(1, 1002))) + "]",
+        "split.count=100000000",
+        "split.seed=1" + "0" * 30,
+        "svm.max_iter=99999999999999",
+        "svm.random_state=99999999999999",
+        "extract.network=[]",
+        "svm.solver=gram",
+        "x",
+        "=3",
+    ],
+)
+def test_a_value_without_bounds_is_refused(change):
+    with pytest.raises(RecipeError):
+        load_recipe("caltech101", set=["svm.loss=hinge", change])
+
+
+@pytest.mark.parametrize("name", ["a\0b.toml", "caltech101:vgg16+vgg19", "caltech101:", "x/y.toml"])
+def test_a_name_that_is_none_is_refused_or_plain(name):
+    if name == "caltech101:":
+        assert load_recipe(name).variant == "vgg16"
+        return
+    with pytest.raises(DeepfeatError):
+        load_recipe(name)
