@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 from machine import provenance
 
+FOLDERS = re.compile(r"(?<![\w.])(?:/[\w.-]+)+/(?=[\w.-])")
 RESULTS = Path(__file__).parent / "results"
 KEPT = (
     *("recipe", "features", "choice", "solver", "figure", "published", "measures"),
@@ -38,18 +41,19 @@ def main() -> None:
         for name, value in result["data"].items()
     }
     kept = {name: result[name] for name in KEPT}
-    kept["recipe"]["set"] = [_without_folders(one) for one in kept["recipe"]["set"]]
-    for block in kept["recipe"]["resolved"]["extract"]:
-        block["weights"] = Path(block.get("weights", "")).name
-    found = head | {"remark": given.remark, "data": data} | kept
+    found = head | {"remark": given.remark, "data": data} | _without_folders(kept)
     target = RESULTS / f"svm-eval-{given.name}.json"
     target.write_text(json.dumps(found, indent=1) + "\n")
     print(target)
 
 
-def _without_folders(change: str) -> str:
-    key, _, value = change.partition("=")
-    return f"{key}={Path(value).name}" if "/" in value else change
+def _without_folders(value: Any) -> Any:
+    """The same values; a path in a text is its last part."""
+    if isinstance(value, dict):
+        return {key: _without_folders(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(one) for one in value]
+    return FOLDERS.sub("", value) if isinstance(value, str) else value
 
 
 if __name__ == "__main__":

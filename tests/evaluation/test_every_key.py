@@ -61,6 +61,7 @@ class Other:
 
 
 VOC = ("voc2007", "voc2007-3scales", "voc2012")
+LIBLINEAR = "svm.solver=liblinear"
 DRAWS = ("caltech101", "caltech256", "folder")
 OTHERS: dict[str, Other] = {
     "data.train": Other(
@@ -105,11 +106,11 @@ OTHERS: dict[str, Other] = {
     "svm.difficult": Other("svm.difficult=negative"),
     "svm.fit_intercept": Other("svm.fit_intercept=false"),
     "svm.intercept_scaling": Other("svm.intercept_scaling=20"),
-    "svm.solver": Other("svm.solver=guess", refused=("all",)),
-    "svm.gap": Other("svm.gap=0.01", refused=("all",)),  # liblinear gives no certificate
-    "svm.tol": Other("svm.tol=0.5"),
-    "svm.max_iter": Other("svm.max_iter=1", beside=("svm.loss=hinge",)),
-    "svm.random_state": Other("svm.random_state=5", beside=("svm.tol=0.3", "svm.C=[1, 30]")),
+    "svm.solver": Other("svm.solver=liblinear"),
+    "svm.gap": Other("svm.gap=0.1"),
+    "svm.tol": Other("svm.tol=0.5", beside=(LIBLINEAR,)),
+    "svm.max_iter": Other("svm.max_iter=1", beside=(LIBLINEAR, "svm.loss=hinge")),
+    "svm.random_state": Other("svm.random_state=5", beside=(LIBLINEAR, "svm.tol=0.3", "svm.C=[1, 30]")),
     "svm.select.on": Other("svm.select.on=kfold", own=(
         ("csv", "svm.select.on=holdout"), ("voc2012", "svm.select.on=holdout"))),
     "svm.select.fraction": Other("svm.select.fraction=0.5", "caltech101"),
