@@ -21,7 +21,7 @@ from deepfeat.classify.held_out import folds, score_columns
 from deepfeat.classify.labels import Labels, class_weights, read_labels
 from deepfeat.classify.problems import Settings, Solver
 from deepfeat.classify.solver import make_solver
-from deepfeat.errors import UsageError
+from deepfeat.errors import DataError, UsageError
 
 ClassWeight = Mapping[Any, float] | str | None
 
@@ -257,15 +257,12 @@ class LinearSVMCV(_Linear):
         def score(decision: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
             return score_columns(self.scoring, labels, np.nan_to_num(decision), mask)
 
-        choice = choose(
-            solver,
-            labels.y,
-            weights,
-            [Fold(train, test) for train, test in zip(is_train, is_test, strict=True)],
-            self.Cs_.tolist(),
-            score,
-            per="class" if self.per_class else "all",
-        )
+        held = [Fold(train, test) for train, test in zip(is_train, is_test, strict=True)]
+        per = "class" if self.per_class else "all"
+        try:
+            choice = choose(solver, labels.y, weights, held, self.Cs_.tolist(), score, per=per)
+        except DataError as error:  # scikit-learn's users catch ValueError
+            raise ValueError(str(error)) from error
         self.scores_, self.worst_gap_ = choice.curve, choice.worst_gap
         self.mean_scores_ = mean_over(self.scores_, 1)  # (n_Cs, F, L) -> (n_Cs, L)
         self.C_ = choice.C if self.per_class else float(choice.C[0])

@@ -146,7 +146,8 @@ def run_recipe(
         fitted = []
         for part in parts:
             if working.tell is not None:
-                working.tell(f"split {part.number}: {len(part.train)} training images")
+                count = int((joined.position[part.train] >= 0).sum())
+                working.tell(f"split {part.number}: {count} training images")
             fitted.append(
                 fit_part(
                     recipe, dataset, part, X, joined.position,

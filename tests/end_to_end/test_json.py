@@ -8,6 +8,11 @@ import json
 import pytest
 
 SMALL = ("--network", "vgg8-small", "--weights", "random:0", "--scales", "224", "--device", "cpu")
+CHEAP = tuple(
+    word
+    for key in ("network=vgg8-small", "weights=random:0", "layer=pool5", "scales=[48]")
+    for word in ("--set", f"extract.{key}")
+)
 PROMISED = {
     "deepfeat.extract/1": "store form complete images rows ok failures failures_csv resumed "
     "computed skipped_files duplicates removed layers scales network weights untrained identity "
@@ -18,7 +23,10 @@ PROMISED = {
     "provenance environments removed bytes complete",
     "deepfeat.verify/1": "store deep files bytes damaged orphans ok exit_status",
     "deepfeat.networks/1": "networks",
-    "deepfeat.demo/1": "images store count shapes query neighbours agreement chance",
+    "deepfeat.demo/1": "images store count shapes query neighbours agreement chance result",
+    "deepfeat.result/1": "recipe data features choice solver figure published measures per_class "
+    "splits predictions warnings provenance timings exit_status",
+    "deepfeat.recipes/1": "recipes",
 }
 COMMANDS = {
     "deepfeat.extract/1": ("extract", "images", "new.h5", *SMALL),
@@ -28,6 +36,8 @@ COMMANDS = {
     "deepfeat.verify/1": ("verify", "done.h5", "--deep"),
     "deepfeat.networks/1": ("networks", "vgg8-small"),
     "deepfeat.demo/1": ("demo", "tour"),
+    "deepfeat.result/1": ("svm-eval", "folder", "--data", "tree", "--device", "cpu", *CHEAP),
+    "deepfeat.recipes/1": ("recipes",),
 }
 
 
@@ -40,6 +50,9 @@ def place(tmp_path_factory, save_picture):
     save_picture(root / "images" / "a.png", 60, 80)
     save_picture(root / "images" / "b.png", 60, 80, seed=1)
     (root / "images" / "c.png").touch()
+    for number in range(10):
+        name = "xy"[number % 2]
+        save_picture(root / "tree" / name / f"{number}.png", 50, 60, seed=number)
     extract(
         root / "images",
         root / "done.h5",
@@ -53,10 +66,10 @@ def place(tmp_path_factory, save_picture):
 
 @pytest.fixture(autouse=True)
 def small_tour(monkeypatch):
-    """The tour with one image a class instead of twenty."""
+    """The tour with five images a class instead of twenty."""
     from deepfeat.demo import tour
 
-    monkeypatch.setattr(tour, "take_tour", functools.partial(tour.take_tour, per_class=1))
+    monkeypatch.setattr(tour, "take_tour", functools.partial(tour.take_tour, per_class=5))
 
 
 @pytest.mark.parametrize("schema", COMMANDS)

@@ -110,7 +110,8 @@ OTHERS: dict[str, Other] = {
     "svm.gap": Other("svm.gap=0.1"),
     "svm.tol": Other("svm.tol=0.5", beside=(LIBLINEAR,)),
     "svm.max_iter": Other("svm.max_iter=1", beside=(LIBLINEAR, "svm.loss=hinge")),
-    "svm.random_state": Other("svm.random_state=5", beside=(LIBLINEAR, "svm.tol=0.3", "svm.C=[1, 30]")),
+    "svm.random_state": Other("svm.random_state=5", beside=(
+        LIBLINEAR, "svm.tol=0.3", "svm.C=[1, 30]")),
     "svm.select.on": Other("svm.select.on=kfold", own=(
         ("csv", "svm.select.on=holdout"), ("voc2012", "svm.select.on=holdout"))),
     "svm.select.fraction": Other("svm.select.fraction=0.5", "caltech101"),

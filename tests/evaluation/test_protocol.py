@@ -339,11 +339,11 @@ def test_duplicates_between_training_and_test_are_named_or_dropped(tmp_path):
     bytes_alike = make_store(tmp_path / "bytes.h5", {"256": X}, same={25: 4}, untrained=True)
     other_bytes = make_dataset(tmp_path / "others", single(owners), splits)
     cosine_alike = make_store(tmp_path / "cosine.h5", {"256": X})
-    for store, data in ((bytes_alike, data), (cosine_alike, other_bytes)):
+    for store, images in ((bytes_alike, data), (cosine_alike, other_bytes)):
         told = {}
         for what in ("report", "drop-train"):
             recipe = load_recipe("csv", set=[*SCALES, f"data.duplicates={what}"])
-            told[what] = evaluate(recipe, data=data, features=[store])
+            told[what] = evaluate(recipe, data=images, features=[store])
             assert told[what].data["duplicates"] == [{"test": "25.png", "train": "04.png"}]
             assert any(one["kind"] == "duplicates" for one in told[what].warnings)
         assert [told[what].data["train"] for what in told] == [20, 19]
