@@ -53,6 +53,9 @@ class Recipe:
         The figure of this variant, as long as ``--set`` changed nothing that it depends on.
     changes : tuple of str
         What ``--set`` was given.
+    file_variant : str
+        The variant for the name of a file, which states the networks anyway: without those that
+        change nothing else.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Recipe:
     blocks: tuple[Block, ...]
     published: Published | None
     changes: tuple[str, ...]
+    file_variant: str
 
     def __getitem__(self, key: str) -> Any:
         """The value of a dotted key, as in ``recipe["svm.C"]``."""
@@ -156,6 +160,9 @@ def load_recipe(name_or_path: str | os.PathLike[str], *, set: Sequence[str] = ()
         if _asks_for_another(changes)
         else published_figure(place, published, variant),
         changes=tuple(set),
+        file_variant="+".join(
+            v for v in chosen if any("network" not in k for k in _dotted(variants[v]))
+        ),
     )
 
 

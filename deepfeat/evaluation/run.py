@@ -185,7 +185,7 @@ def default_output(recipe: Recipe, features: Sequence[str | os.PathLike[str]]) -
     """
     names = [Path(path).stem for path in features] or [block.network for block in recipe.blocks]
     folder = Path(features[0]).parent if features else Path()
-    variant = f".{recipe.variant}" if recipe.variant else ""
+    variant = f".{recipe.file_variant}" if recipe.file_variant else ""
     return folder / f"{recipe.name}{variant}.{'+'.join(names)}.json"
 
 
