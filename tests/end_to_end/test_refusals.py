@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfeat.cli.info import _printable
+from deepfeat.errors import printable
 
 SMALL = ("--network", "vgg8-small", "--weights", "random:0", "--scales", "224", "--device", "cpu")
 
@@ -128,5 +128,5 @@ def test_a_full_output_ends_with_74():
 
 
 def test_names_of_keys_cannot_move_the_cursor():
-    assert _printable("a\nb\x1b[31m\u202ec\udcff") == "a\\nb\\x1b[31m\\u202ec\\udcff"
-    assert _printable("grün/日本.png") == "grün/日本.png"
+    assert printable("a\nb\x1b[31m\u202ec\udcff") == "a\\nb\\x1b[31m\\u202ec\\udcff"
+    assert printable("grün/日本.png") == "grün/日本.png"
