@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-DIFFICULT = {"ignore": 0, "negative": -1, "positive": 1}  # what a label 0 is read as
+from deepfeat.metrics.ranking import DIFFICULT
 
 
 def problems_of(

@@ -80,10 +80,7 @@ class Recipe:
     @property
     def resolved(self) -> dict[str, Any]:
         """Every key that matters, as JSON values."""
-        blocks = [
-            {name: value for name in Block.__slots__ if (value := getattr(block, name)) is not None}
-            for block in self.blocks
-        ]
+        blocks = [block.stated() for block in self.blocks]
         found: dict[str, Any] = json.loads(json.dumps({**self.values, "extract": blocks}))
         return found
 
@@ -174,10 +171,7 @@ def variants_of(name_or_path: str | os.PathLike[str]) -> list[str]:
 
 def with_solver(recipe: Recipe, solver: str) -> Recipe:
     """The recipe with another solver: a way of computing, so keys of the old one fall away."""
-    blocks = [
-        {name: value for name in Block.__slots__ if (value := getattr(block, name)) is not None}
-        for block in recipe.blocks
-    ]
+    blocks = [block.stated() for block in recipe.blocks]
     changed = {**recipe.values, "svm.solver": solver}
     values, _ = resolve(changed, blocks, lambda key: key != "svm.solver")
     return replace(recipe, values=values, changes=(*recipe.changes, f"svm.solver={solver}"))

@@ -27,6 +27,12 @@ class Block:
     across_scales: str
     normalise: str
 
+    def stated(self) -> dict[str, Any]:
+        """The keys that say something, as a recipe's file would have them."""
+        return {
+            name: value for name in self.__slots__ if (value := getattr(self, name)) is not None
+        }
+
 
 def resolve(
     flat: Mapping[str, Any], blocks: Sequence[Mapping[str, Any]], is_moot: Callable[[str], bool]
