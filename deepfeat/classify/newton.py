@@ -5,9 +5,10 @@ With the active rows A = {i : c_i > 0, y_i f_i < 1} held fixed, the optimum solv
     (K_AA + diag(1 / 2c_A)) beta_A = y_A,    beta = 0 elsewhere
 
 A step solves that system, then minimises the objective exactly along the line to the solution: the
-way towards it always descends, so no set of active rows can cycle. Two solvers stand behind a step:
-conjugate gradients in float32 for all problems together, and a Cholesky factor in float64 of one
-problem's active rows, which is the cheaper the larger C is, and the only sound one for the largest.
+way towards it always descends, so no set of active rows can cycle. At small C conjugate gradients
+in float32 take such a step for all problems together; at large C, where few rows are active, each
+problem goes to the optimum of its working set alone, in float64 (working_set.py), which is the
+cheaper the larger C is, and the only sound way for the largest.
 A problem is finished when its certificate, taken in float64 at a feasible beta, says so.
 """
 
@@ -23,18 +24,19 @@ from deepfeat.classify.targets import (
     Kernel,
     State,
     exact_targets,
-    factor_targets,
     fast_targets,
     refresh,
 )
+from deepfeat.classify.working_set import optimum, working_set
 
 MOST_STEPS = 80
 STRICTER = 0.05  # after a certificate that failed
 LEAST_PRODUCTS = 4
 ROUGH = 4  # failures of float32, f made exact after each, before products are float64
 GIVE_UP = 3  # exact steps that lead nowhere: rounding is all that is left
-CHOLESKY_PRICE = 1.5  # of n^3 / 3 against a product's 2 N^2: rates differ, and K_AA is gathered
-SMALL = 2048  # active rows up to which a factor is taken whatever N is, 32 MB
+CHOLESKY_PRICE = 0.5  # of n^3 / 3 against a product's 2 N^2, measured: products go few at a time
+SMALL = 2048  # rows up to which K among them is taken whatever N is: 32 MB, and twice for a factor
+AMONG = 0.3  # of the tolerance: what the working set may leave of it
 LARGEST_FACTOR = 0.2  # of the rows otherwise: K_AA and its factor are then 0.16 N^2 x 4 bytes
 
 
@@ -43,7 +45,8 @@ def start(y: Tensor, weights: Tensor) -> State:
     zero = torch.zeros_like(weights)
     none = torch.zeros(len(y), dtype=torch.bool, device=y.device)
     infinite = torch.full((len(y),), torch.inf, dtype=torch.float64, device=y.device)
-    return State(y, weights, zero, zero.clone(), infinite, infinite.clone(), ~none, none)
+    working = torch.zeros_like(y, dtype=torch.bool)
+    return State(y, weights, zero, zero.clone(), infinite, infinite.clone(), ~none, none, working)
 
 
 def advance(kernel: Kernel, state: State, C: float, tolerance: float) -> None:
@@ -55,6 +58,7 @@ def advance(kernel: Kernel, state: State, C: float, tolerance: float) -> None:
     _extrapolate(state, C)
     state.earlier = now
     state.gap.fill_(torch.inf)
+    state.working.fill_(False)
     strictness = torch.ones_like(state.gap)
     left = torch.arange(len(state.y), device=state.y.device)
     rough, stuck = torch.zeros_like(left), torch.zeros_like(left)  # how often float32 failed, all
@@ -66,7 +70,6 @@ def advance(kernel: Kernel, state: State, C: float, tolerance: float) -> None:
         if not len(left):
             return
         rough += strictness < STRICTER  # from the second failed certificate on
-        refresh(kernel, state, left[rough[left] > 0])
         _step(kernel, state, left, C, tolerance * strictness, rough, stuck)
     _certify(kernel, state, left, C, torch.inf, strictness)
 
@@ -132,33 +135,67 @@ def _step(
     rough: Tensor,
     stuck: Tensor,
 ) -> None:
-    """One Newton step of some problems."""
+    """Bring some problems nearer: each by the method that is sound and cheap for it."""
     y, c = state.y[which], C * state.weights[which]
-    active = (c > 0) & (y * state.f[which] < 1)
-    size = active.sum(1)
+    beta, f = state.beta[which], state.f[which]
+    among = state.working[which] | working_set(y, c, beta, f)
+    size = ((c > 0) & (y * f < 1)).sum(1)  # of the factor
     rows = y.shape[1]
-    fits = size <= max(SMALL, int(LARGEST_FACTOR * rows))
+    fits = among.sum(1) <= max(SMALL, int(LARGEST_FACTOR * rows))
     price = (CHOLESKY_PRICE * size.double() ** 3 / (3 * rows**2)).long() + LEAST_PRODUCTS
     price = torch.where(fits, price, MOST_PRODUCTS)
     by_factor = fits & ((rough[which] > 0) | state.prefers_factor[which])
     exactly = ~fits & (rough[which] >= ROUGH)
+    at = torch.nonzero(by_factor)[:, 0]
+    if len(at):
+        _solve_among(kernel, state, which[at], C, among[at], tolerance, stuck)
     for chosen, solve, is_exact in (
         (~by_factor & ~exactly, fast_targets, False),
         (exactly, exact_targets, True),
-        (by_factor, factor_targets, True),
     ):
         at = torch.nonzero(chosen)[:, 0]
         if not len(at):
             continue
         here = which[at]
         state.counts["steps"] += len(at)
-        beta, f, too_dear = solve(kernel, state, here, C, active[at], tolerance[here], price[at])
-        way = (beta - state.beta[here], f - state.f[here])
+        refresh(kernel, state, here[rough[here] > 0])
+        f = state.f[here]
+        active = (c[at] > 0) & (y[at] * f < 1)
+        beta, f_beta, too_dear = solve(kernel, state, here, C, active, tolerance[here], price[at])
+        way = (beta - state.beta[here], f_beta - f)
         norms = ((state.beta[here] * way[1]).sum(1), (way[0] * way[1]).sum(1))
-        t = line_minimum(y[at], c[at], state.f[here], way[1], norms, 1.0)
+        t = line_minimum(y[at], c[at], f, way[1], norms, 1.0)
         whole = (t == 1)[:, None]
         state.beta[here] = torch.where(whole, beta, state.beta[here] + t[:, None] * way[0])
-        state.f[here] = torch.where(whole, f, state.f[here] + t[:, None] * way[1])
+        state.f[here] = torch.where(whole, f_beta, f + t[:, None] * way[1])
         stuck[here] += is_exact & (t < 1e-10)
         rough[here] += t < 1e-3
         state.prefers_factor[here] |= too_dear
+
+
+def _solve_among(
+    kernel: Kernel,
+    state: State,
+    which: Tensor,
+    C: float,
+    among: Tensor,
+    tolerance: Tensor,
+    stuck: Tensor,
+) -> None:
+    """Take some problems to the optimum of their working sets, f on all rows with it."""
+    stuck[which] += (among == state.working[which]).all(1)
+    state.working[which] = among
+    beta = torch.zeros_like(state.beta[which])
+    for one, problem in enumerate(which.tolist()):
+        rows = torch.nonzero(among[one])[:, 0]
+        beta[one, rows], steps = optimum(
+            kernel.corner(rows),
+            state.y[problem, rows],
+            C * state.weights[problem, rows],
+            state.beta[problem, rows],
+            AMONG * float(tolerance[problem]),
+        )
+        state.counts["steps"] += steps
+    state.counts["exact_products"] += len(which)
+    state.beta[which], state.f[which] = beta, kernel.product(beta)
+    state.is_exact[which] = True

@@ -1,4 +1,4 @@
-"""Three solvers of one Newton step, and what they work on: where would the active rows alone lead?
+"""Two solvers of one Newton step, and what they work on: where would the active rows alone lead?
 
 Each gives, for some problems, the solution beta of the system of the active rows, f = K beta on all
 rows, and whether it took more products than a Cholesky factor would have cost.
@@ -18,7 +18,7 @@ from deepfeat.classify.gram import Gram
 # Stopping at a hundredth of the first |r|^2 instead made every step a line search: 5 times as slow.
 INNER = 0.25
 MOST_PRODUCTS = 1000
-COUNTS: tuple[str, ...] = ("steps", "products", "factors", "exact_products")
+COUNTS: tuple[str, ...] = ("steps", "products", "exact_products")
 
 
 @dataclass(slots=True)
@@ -62,6 +62,7 @@ class State:
     primal: Tensor
     is_exact: Tensor
     prefers_factor: Tensor
+    working: Tensor  # (P, n) bool: the working set at this value of C
     earlier: tuple[Tensor, Tensor] | None = None  # beta and f at the value of C before
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
 
@@ -114,46 +115,6 @@ def exact_targets(
     )
     state.counts["exact_products"] += int(spent.sum())
     return system.beta + step, system.f + image, torch.zeros_like(most, dtype=torch.bool)
-
-
-def factor_targets(
-    kernel: Kernel,
-    state: State,
-    which: Tensor,
-    C: float,
-    active: Tensor,
-    tolerance: Tensor,
-    most: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """A Cholesky factor of each problem's active rows, float64."""
-    refresh(kernel, state, which)
-    beta = torch.zeros_like(state.beta[which])
-    for one, problem in enumerate(which.tolist()):
-        rows = torch.nonzero(active[one])[:, 0]
-        if len(rows):
-            ridge = 1 / (2 * C * state.weights[problem, rows])
-            beta[one, rows] = _solve(kernel.corner(rows), ridge, state.y[problem, rows])
-    state.counts["factors"] += len(which)
-    state.counts["exact_products"] += len(which)
-    return beta, kernel.product(beta), torch.zeros_like(most, dtype=torch.bool)
-
-
-def _solve(K: Tensor, ridge: Tensor, y: Tensor) -> Tensor:
-    """(K + diag(ridge))^-1 y, (n,); K is overwritten."""
-    K.diagonal().add_(ridge)
-    factor, failed = torch.linalg.cholesky_ex(K)
-    if not int(failed):
-        return torch.cholesky_solve(y[:, None], factor)[:, 0]
-    extra = 1e-14 * float(K.diagonal().sum())
-    while int(failed):  # indefinite by rounding alone: lift it, then take the error out again
-        lifted = K.clone()
-        lifted.diagonal().add_(extra)
-        factor, failed = torch.linalg.cholesky_ex(lifted)
-        extra *= 100
-    beta = torch.cholesky_solve(y[:, None], factor)
-    for _ in range(3):
-        beta += torch.cholesky_solve(y[:, None] - K @ beta, factor)
-    return beta[:, 0]
 
 
 def refresh(kernel: Kernel, state: State, which: Tensor) -> None:
