@@ -35,7 +35,7 @@ LEAST_PRODUCTS = 4
 ROUGH = 4  # failures of float32, f made exact after each, before products are float64
 GIVE_UP = 3  # exact steps that lead nowhere: rounding is all that is left
 CHOLESKY_PRICE = 0.5  # of n^3 / 3 against a product's 2 N^2, measured: products go few at a time
-SMALL = 2048  # rows up to which K among them is taken whatever N is: 32 MB, and twice for a factor
+SMALL = 3072  # rows up to which K among them is taken whatever N is: 76 MB, and twice for a factor
 AMONG = 0.3  # of the tolerance: what the working set may leave of it
 LARGEST_FACTOR = 0.2  # of the rows otherwise: K_AA and its factor are then 0.16 N^2 x 4 bytes
 
