@@ -120,3 +120,54 @@ def rehearsal() -> str:
 def plus_minus(figure: dict[str, Any]) -> str:
     spread = "" if figure["spread"] is None else f" ± {figure['spread']:.2f}"
     return f"{figure['value']:.2f}{spread}" + (" (subset)" if figure["partial"] else "")
+
+
+SVM_CASES = ("voc07", "caltech101", "caltech256")
+
+
+def svm_benchmark() -> str:
+    """deepfeat and its peers side by side, one paragraph a case."""
+    return "\n\n".join(_svm_case(name) for name in SVM_CASES)
+
+
+def _svm_case(name: str) -> str:
+    found = results(f"svm-{name}")
+    if not found:
+        return f"### {name}\n\nNot measured yet."
+    (run,) = found
+    ours = run["deepfeat"]
+    rows, columns = run["rows"][0]
+    peers = [
+        (
+            peer,
+            one["sampled"],
+            f"{one['converged']} of {one['sampled']}",
+            f"{one['seconds_scaled']:,.0f}",
+            f"{one['ratio']:.1f}",
+            f"{one['objective_over_ours_least']:.1e} to {one['objective_over_ours_most']:.1e}",
+            _small(one["ap_difference_most_where_converged"]),
+        )
+        for peer, one in run["peers"].items()
+    ]
+    head = ("peer", "problems timed", "converged", "seconds, scaled to all")
+    by_C = [(f"{float(C):g}", f"{seconds:.1f}") for C, seconds in ours["seconds_by_C"].items()]
+    words = (
+        f"{rows:,} x {columns:,}, {run['problems']:,} problems, {run['threads']} threads. "
+        f"deepfeat: **{ours['seconds']:.0f} s** in one run, "
+        f"{ours['seconds_for_K']:.1f} s of them for K; worst gap {ours['worst_gap']:.1e}, "
+        f"{ours['missed']} problems missed; peak memory of the process "
+        f"{ours['peak_memory_bytes'] / 2**20:,.0f} MiB, data and their making included."
+    )
+    parts = [
+        f"### {name}",
+        words,
+        table((*head, "ratio", "objective over ours - 1", "largest AP difference"), peers),
+        "Seconds of deepfeat at each C:",
+        table(("C", "seconds"), by_C),
+        source(run),
+    ]
+    return "\n\n".join(parts)
+
+
+def _small(value: float | None) -> str:
+    return "" if value is None else f"{value:.1e}"

@@ -252,6 +252,7 @@ REGIONS: dict[str, Callable[[], str]] = {
     "study": figures.study,
     "agreement": figures.agreement,
     "rehearsal": figures.rehearsal,
+    "svm-benchmark": figures.svm_benchmark,
 }
 
 
