@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 STEPS = 30
+NOWHERE = 1e-10  # a step so short is rounding
 
 
 def line_minimum(

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from deepfeat.classify.certificate import feasible, relative_gap
-from deepfeat.classify.line_search import line_minimum
+from deepfeat.classify.line_search import NOWHERE, line_minimum
 from deepfeat.classify.targets import (
     MOST_PRODUCTS,
     Kernel,
@@ -35,9 +35,9 @@ LEAST_PRODUCTS = 4
 ROUGH = 4  # failures of float32, f made exact after each, before products are float64
 GIVE_UP = 3  # exact steps that lead nowhere: rounding is all that is left
 CHOLESKY_PRICE = 0.5  # of n^3 / 3 against a product's 2 N^2, measured: products go few at a time
-SMALL = 3072  # rows up to which K among them is taken whatever N is: 76 MB, and twice for a factor
+SMALL = 3072  # rows up to which K among them is taken whatever N is: 76 MB, twice more for a factor
 AMONG = 0.3  # of the tolerance: what the working set may leave of it
-LARGEST_FACTOR = 0.2  # of the rows otherwise: K_AA and its factor are then 0.16 N^2 x 4 bytes
+LARGEST_FACTOR = 0.2  # of the rows otherwise: three such matrices are then 0.24 N^2 x 4 bytes
 
 
 def start(y: Tensor, weights: Tensor) -> State:
@@ -168,7 +168,7 @@ def _step(
         whole = (t == 1)[:, None]
         state.beta[here] = torch.where(whole, beta, state.beta[here] + t[:, None] * way[0])
         state.f[here] = torch.where(whole, f_beta, f + t[:, None] * way[1])
-        stuck[here] += is_exact & (t < 1e-10)
+        stuck[here] += is_exact & (t < NOWHERE)
         rough[here] += t < 1e-3
         state.prefers_factor[here] |= too_dear
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepfeat.classify.gram import pick_device
-from deepfeat.classify.line_search import line_minimum
+from deepfeat.classify.line_search import NOWHERE, line_minimum
 from deepfeat.classify.problems import Settings, Solution, check_matrix, check_problems
 from deepfeat.errors import UsageError
 
@@ -142,7 +142,7 @@ class PrimalSolver:
             d_f = self._forward(way)
             W, f = W[is_open], f[is_open]
             t = _along(y[left], c[left], (W, f), (way, d_f))
-            stuck[left] += t < 1e-10
+            stuck[left] += t < NOWHERE
             wants_factor[left] |= too_dear | (t < 1e-3)
             walk.prefers_factor[left] |= too_dear
             walk.W[left], walk.f[left] = W + t[:, None] * way, f + t[:, None] * d_f

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from deepfeat.classify.certificate import feasible, relative_gap
-from deepfeat.classify.line_search import line_minimum
+from deepfeat.classify.line_search import NOWHERE, line_minimum
 
 MARGIN = 0.1  # rows so near to the margin may cross it on the way
 MOST_STEPS = 60
-NOWHERE = 1e-10  # a step so short is rounding
 
 
 def working_set(y: Tensor, c: Tensor, beta: Tensor, f: Tensor) -> Tensor:
@@ -47,7 +46,7 @@ def optimum(K: Tensor, y: Tensor, c: Tensor, beta: Tensor, enough: float) -> tup
         clipped = feasible(y, beta)
         same = bool((clipped == beta).all())
         gap, _ = relative_gap(y, c, clipped, f if same else clipped @ K)
-        if float(gap) < least or best is beta:
+        if float(gap) <= least:
             best, least = clipped, float(gap)
         if least <= enough:
             break
@@ -56,7 +55,7 @@ def optimum(K: Tensor, y: Tensor, c: Tensor, beta: Tensor, enough: float) -> tup
         target = torch.zeros_like(beta)
         if len(rows):
             among = K.index_select(0, rows).index_select(1, rows)
-            target[0, rows] = solve(among, 1 / (2 * c[0, rows]), y[0, rows])
+            target[0, rows] = _solve(among, 1 / (2 * c[0, rows]), y[0, rows])
         f_target = target @ K
         way, d_f = target - beta, f_target - f
         t = float(line_minimum(y, c, f, d_f, ((beta * d_f).sum(1), (way * d_f).sum(1)), 1.0))
@@ -66,7 +65,7 @@ def optimum(K: Tensor, y: Tensor, c: Tensor, beta: Tensor, enough: float) -> tup
     return best[0], steps
 
 
-def solve(K: Tensor, ridge: Tensor, y: Tensor) -> Tensor:
+def _solve(K: Tensor, ridge: Tensor, y: Tensor) -> Tensor:
     """(K + diag(ridge))^-1 y, (n,); K is overwritten."""
     K.diagonal().add_(ridge)
     factor, failed = torch.linalg.cholesky_ex(K)
