@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from deepfeat.classify.certificate import feasible, relative_gap
 from deepfeat.classify.line_search import NOWHERE, line_minimum
@@ -27,17 +28,16 @@ from deepfeat.classify.targets import (
     fast_targets,
     refresh,
 )
-from deepfeat.classify.working_set import optimum, working_set
+from deepfeat.classify.working_set import optima, working_set
 
 MOST_STEPS = 80
 STRICTER = 0.05  # after a certificate that failed
 LEAST_PRODUCTS = 4
 ROUGH = 4  # failures of float32, f made exact after each, before products are float64
 GIVE_UP = 3  # exact steps that lead nowhere: rounding is all that is left
-CHOLESKY_PRICE = 0.5  # of n^3 / 3 against a product's 2 N^2, measured: products go few at a time
-SMALL = 3072  # rows up to which K among them is taken whatever N is: 76 MB, twice more for a factor
+CHOLESKY_PRICE = 6.0  # of n^3 / 3 against a product's 2 N^2, measured: products go few at a time
+LARGEST_SET = 3072  # rows up to which K among them is taken: 76 MB, and twice more for a factor
 AMONG = 0.3  # of the tolerance: what the working set may leave of it
-LARGEST_FACTOR = 0.2  # of the rows otherwise: three such matrices are then 0.24 N^2 x 4 bytes
 
 
 def start(y: Tensor, weights: Tensor) -> State:
@@ -141,7 +141,7 @@ def _step(
     among = state.working[which] | working_set(y, c, beta, f)
     size = ((c > 0) & (y * f < 1)).sum(1)  # of the factor
     rows = y.shape[1]
-    fits = among.sum(1) <= max(SMALL, int(LARGEST_FACTOR * rows))
+    fits = among.sum(1) <= LARGEST_SET
     price = (CHOLESKY_PRICE * size.double() ** 3 / (3 * rows**2)).long() + LEAST_PRODUCTS
     price = torch.where(fits, price, MOST_PRODUCTS)
     by_factor = fits & ((rough[which] > 0) | state.prefers_factor[which])
@@ -186,16 +186,33 @@ def _solve_among(
     stuck[which] += (among == state.working[which]).all(1)
     state.working[which] = among
     beta = torch.zeros_like(state.beta[which])
-    for one, problem in enumerate(which.tolist()):
-        rows = torch.nonzero(among[one])[:, 0]
-        beta[one, rows], steps = optimum(
-            kernel.corner(rows),
-            state.y[problem, rows],
-            C * state.weights[problem, rows],
-            state.beta[problem, rows],
-            AMONG * float(tolerance[problem]),
+    for part in _batches(among.sum(1)):
+        rows = [torch.nonzero(one)[:, 0] for one in among[part]]
+        index = pad_sequence(rows, batch_first=True)
+        is_row = pad_sequence([torch.ones_like(one) for one in rows], batch_first=True)
+        here = which[part]
+        found, steps = optima(
+            [kernel.corner(one) for one in rows],
+            state.y[here].gather(1, index) * is_row,
+            C * state.weights[here].gather(1, index) * is_row,
+            state.beta[here].gather(1, index) * is_row,
+            AMONG * tolerance[part],
         )
+        beta[part] = beta[part].scatter_add(1, index, found)
         state.counts["steps"] += steps
     state.counts["exact_products"] += len(which)
     state.beta[which], state.f[which] = beta, kernel.product(beta)
     state.is_exact[which] = True
+
+
+def _batches(sizes: Tensor) -> list[Tensor]:
+    """Which problems go side by side: matrices of all of them no larger than that of one."""
+    batches: list[list[int]] = []
+    used = LARGEST_SET**2
+    for problem, size in enumerate(sizes.tolist()):
+        used += size**2
+        if used > LARGEST_SET**2:
+            batches.append([])
+            used = size**2
+        batches[-1].append(problem)
+    return [torch.tensor(batch, device=sizes.device) for batch in batches]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from deepfeat.classify.conjugate import LowRank, low_rank
 from deepfeat.classify.gram import LARGEST_COPY, bytes_needed, make_gram, pick_device
-from deepfeat.classify.newton import SMALL, advance, start
+from deepfeat.classify.newton import advance, start
 from deepfeat.classify.primal import PrimalSolver
 from deepfeat.classify.problems import (
     Report,
@@ -30,10 +30,12 @@ from deepfeat.errors import UsageError
 
 AIM = 0.2  # of the gap asked for: average precision of rare classes moves with its root
 ROUGHLY = 1e-2  # the gap at values of C that nobody asked for
-FIRST = 1.0  # C times the mean diagonal of K from which a cold start is cheap
+FIRST = 0.03  # C times the mean diagonal of K from which a cold start is cheap
 STRIDE = 8.0  # from there upwards
 FEW = 512  # rows up to which every problem is solved to the last digits: it costs nothing
 POLISHED = 1e-16
+ENTRIES = 1 << 21  # of a block of problems: 16 MB for each of the arrays that a step needs
+MOST_COLUMNS = 4096  # up to which a problem that K cannot solve is solved on w
 
 
 class GramSolver:
@@ -81,7 +83,9 @@ class GramSolver:
         """Solve P problems at each C, in the order of ``Cs``: see ``problems.Solver``."""
         check_problems(len(self.X), y, weights, Cs)
         groups = [
-            Group(self, y, weights, which, rows) for which, rows in group_columns(weights > 0)
+            Group(self, y, weights, part, rows)
+            for which, rows in group_columns(weights > 0)
+            for part in np.array_split(which, -(-len(which) * len(self.X) // ENTRIES))
         ]
         wanted = sorted(set(Cs))
         waiting: dict[float, Solution] = {}
@@ -109,7 +113,7 @@ class GramSolver:
         """Solve on w what K could not: C so large and classes so mixed that beta drowns f."""
         missed = np.flatnonzero(~found.met)
         rows, columns = self.X.shape
-        if not len(missed) or columns > max(SMALL, rows):
+        if not len(missed) or columns > max(MOST_COLUMNS, rows):
             return found
         if self._primal is None:
             self._primal = PrimalSolver(self.X, self.settings)

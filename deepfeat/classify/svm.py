@@ -6,6 +6,7 @@ are solved together. A label that is NaN in an indicator matrix claims nothing a
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from deepfeat.classify.choose import Fold, choose, fit, mean_over
 from deepfeat.classify.held_out import folds, score_columns
 from deepfeat.classify.labels import Labels, class_weights, read_labels
 from deepfeat.classify.problems import Settings, Solver
+from deepfeat.classify.progress import end_line, progress
 from deepfeat.classify.solver import make_solver
 from deepfeat.errors import DataError, UsageError
 
@@ -82,7 +84,7 @@ class _Linear(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         C: NDArray[np.float64],
     ) -> None:
         """Fit each column at its own C: those that share it together."""
-        solution = fit(solver, labels.y, weights, C)
+        solution = fit(solver, labels.y, weights, C, report=progress(self.verbose))
         assert solution.coef is not None
         self.coef_ = solution.coef.astype(np.float64)
         self.intercept_, self.gap_ = solution.intercept, solution.gap
@@ -119,7 +121,7 @@ class LinearSVM(_Linear):
     device : str
         "auto", "cpu", "cuda".
     verbose : int
-        Above 0: a line at the end.
+        Above 0: progress every two seconds, and at the end problems, time and worst gap.
 
     Attributes
     ----------
@@ -174,13 +176,15 @@ class LinearSVM(_Linear):
         ValueError
             NaN or infinity in X, one class only, a negative weight.
         """
+        started = time.monotonic()
         settings = self._settings()
         rows, labels, weights = self._read(X, y, sample_weight)
         solver = make_solver(rows, settings)
         self._fit_at(solver, labels, weights, np.full(labels.y.shape[1], float(self.C)))
         self.n_iter_ = solver.steps
         if self.verbose:
-            print(f"{labels.y.shape[1]} problems, worst gap {self.gap_.max():.1e}")
+            seconds = time.monotonic() - started
+            print(end_line(labels.y.shape[1], float(self.gap_.max()), seconds))
         return self
 
 
@@ -231,6 +235,7 @@ class LinearSVMCV(_Linear):
         fit_intercept: bool = True,
         intercept_scaling: float = 1.0,
         device: str = "auto",
+        verbose: int = 0,
     ):
         self.Cs = Cs
         self.cv = cv
@@ -243,11 +248,13 @@ class LinearSVMCV(_Linear):
         self.fit_intercept = fit_intercept
         self.intercept_scaling = intercept_scaling
         self.device = device
+        self.verbose = verbose
 
     def fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> LinearSVMCV:
         """Choose C, then fit; see ``LinearSVM.fit``."""
+        started = time.monotonic()
         settings = self._settings()
         rows, labels, weights = self._read(X, y, sample_weight)
         self.Cs_ = _grid(self.Cs)
@@ -260,7 +267,10 @@ class LinearSVMCV(_Linear):
         held = [Fold(train, test) for train, test in zip(is_train, is_test, strict=True)]
         per = "class" if self.per_class else "all"
         try:
-            choice = choose(solver, labels.y, weights, held, self.Cs_.tolist(), score, per=per)
+            choice = choose(
+                solver, labels.y, weights, held, self.Cs_.tolist(), score,
+                per=per, report=progress(self.verbose),
+            )  # fmt: skip
         except DataError as error:  # scikit-learn's users catch ValueError
             raise ValueError(str(error)) from error
         self.scores_, self.worst_gap_ = choice.curve, choice.worst_gap
@@ -270,6 +280,10 @@ class LinearSVMCV(_Linear):
         if self.refit:
             self._fit_at(solver, labels, weights, choice.C)
         self.n_iter_ = solver.steps
+        if self.verbose:
+            problems = choice.problems + self.refit * labels.y.shape[1]
+            worst = max(choice.worst_gap, float(self.gap_.max()) if self.refit else 0.0)
+            print(end_line(problems, worst, time.monotonic() - started))
         return self
 
 

@@ -102,8 +102,7 @@ def exact_targets(
     tolerance: Tensor,
     most: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same in float64, for a straggler with too many active rows for a factor."""
-    refresh(kernel, state, which)
+    """The same in float64 (f is exact), for a straggler with too many active rows for a factor."""
     system = _system(state, which, C, active)
     if len(system.leaving):
         system.f[system.leaving] -= kernel.product(system.left_behind)

@@ -23,46 +23,67 @@ def working_set(y: Tensor, c: Tensor, beta: Tensor, f: Tensor) -> Tensor:
     return (c > 0) & ((y * f < 1 + MARGIN) | (beta != 0))
 
 
-def optimum(K: Tensor, y: Tensor, c: Tensor, beta: Tensor, enough: float) -> tuple[Tensor, int]:
-    """The best feasible beta found among these rows, starting from another.
+def optima(
+    K: list[Tensor], y: Tensor, c: Tensor, beta: Tensor, enough: Tensor
+) -> tuple[Tensor, int]:
+    """The best feasible beta of each problem among its own few rows, starting from another.
+
+    Problems walk side by side, because there are many of them and a step of one is short.
 
     Parameters
     ----------
-    K : (m, m) float64
-    y, c, beta : (m,) float64
-        c > 0.
-    enough : float
+    K : P matrices (m_p, m_p) float64
+    y, c, beta : (P, m) float64
+        c > 0 in the first m_p places; 0, all three, in those beyond.
+    enough : (P,) float64
         The relative gap to reach; if rounding forbids it, the smallest met on the way is taken.
 
     Returns
     -------
-    beta : (m,) float64
+    beta : (P, m) float64
     steps : int
+        Of all problems together.
     """
-    y, c, beta = y[None], c[None], beta[None]
-    f = beta @ K
-    best, least, steps = beta, torch.inf, 0
-    while steps < MOST_STEPS:
-        clipped = feasible(y, beta)
-        same = bool((clipped == beta).all())
-        gap, _ = relative_gap(y, c, clipped, f if same else clipped @ K)
-        if float(gap) <= least:
-            best, least = clipped, float(gap)
-        if least <= enough:
+    everyone = torch.arange(len(beta), device=beta.device)
+    f = _times(K, beta, everyone)
+    best, least = beta.clone(), torch.full_like(enough, torch.inf)
+    live, steps = everyone, 0
+    for _ in range(MOST_STEPS):
+        clipped, f_clipped = feasible(y[live], beta[live]), f[live]
+        changed = torch.nonzero((clipped != beta[live]).any(1))[:, 0]
+        f_clipped[changed] = _times(K, clipped[changed], live[changed])
+        gap, _ = relative_gap(y[live], c[live], clipped, f_clipped)
+        better = gap <= least[live]
+        best[live[better]], least[live[better]] = clipped[better], gap[better]
+        live = live[least[live] > enough[live]]
+        if not len(live):
             break
-        steps += 1
-        rows = torch.nonzero((y * f < 1)[0])[:, 0]
-        target = torch.zeros_like(beta)
-        if len(rows):
-            among = K.index_select(0, rows).index_select(1, rows)
-            target[0, rows] = _solve(among, 1 / (2 * c[0, rows]), y[0, rows])
-        f_target = target @ K
-        way, d_f = target - beta, f_target - f
-        t = float(line_minimum(y, c, f, d_f, ((beta * d_f).sum(1), (way * d_f).sum(1)), 1.0))
-        if t < NOWHERE:
-            break
-        beta, f = (target, f_target) if t == 1 else (beta + t * way, f + t * d_f)
-    return best[0], steps
+        steps += len(live)
+        target = torch.zeros_like(beta[live])
+        active = (c[live] > 0) & (y[live] * f[live] < 1)
+        for at, problem in enumerate(live.tolist()):
+            rows = torch.nonzero(active[at])[:, 0]
+            if len(rows):
+                among = K[problem].index_select(0, rows).index_select(1, rows)
+                ridge = 1 / (2 * c[problem, rows])
+                target[at, rows] = _solve(among, ridge, y[problem, rows])
+        f_target = _times(K, target, live)
+        way, d_f = target - beta[live], f_target - f[live]
+        norms = ((beta[live] * d_f).sum(1), (way * d_f).sum(1))
+        t = line_minimum(y[live], c[live], f[live], d_f, norms, 1.0)[:, None]
+        beta[live] = torch.where(t == 1, target, beta[live] + t * way)
+        f[live] = torch.where(t == 1, f_target, f[live] + t * d_f)
+        live = live[t[:, 0] >= NOWHERE]
+    return best, steps
+
+
+def _times(K: list[Tensor], beta: Tensor, which: Tensor) -> Tensor:
+    """K beta of some problems, each with its own K: (p, m) -> (p, m)."""
+    f = torch.zeros_like(beta)
+    for at, problem in enumerate(which.tolist()):
+        rows = len(K[problem])
+        f[at, :rows] = K[problem] @ beta[at, :rows]
+    return f
 
 
 def _solve(K: Tensor, ridge: Tensor, y: Tensor) -> Tensor:

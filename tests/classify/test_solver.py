@@ -102,6 +102,17 @@ def test_folds_and_whole_sets_walk_in_groups_of_their_own() -> None:
     assert [which.tolist() for which, rows in groups if rows is None] == [[3, 4]]
 
 
+def test_blocks_of_columns_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = feature_like(600, 80, 7, seed=3)
+    weights = np.where(np.arange(600)[:, None] % 3 == 0, 0.0, np.ones(y.shape))
+    weights[:, 3:] = 1
+    whole = solve(X, y, weights, [0.1, 10], gap=1e-10)
+    monkeypatch.setattr("deepfeat.classify.solver.ENTRIES", 2 * 600)
+    for a, b in zip(whole, solve(X, y, weights, [0.1, 10], gap=1e-10), strict=True):
+        np.testing.assert_allclose(a.primal, b.primal, rtol=1e-9)
+        np.testing.assert_allclose(a.coef, b.coef, atol=1e-4 * np.abs(a.coef).max())
+
+
 def duplicates(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(X, 3, axis=0), np.repeat(y, 3, axis=0)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from feature_like import feature_like
@@ -13,6 +15,7 @@ from sklearn.preprocessing import Normalizer
 from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from deepfeat.classify.progress import progress
 from deepfeat.classify.svm import LinearSVM, LinearSVMCV
 from deepfeat.errors import UsageError
 
@@ -136,3 +139,27 @@ def test_words_for_what_cannot_be_had() -> None:
         LinearSVM().fit(X, np.zeros(len(X)))
     with pytest.raises(ValueError, match="indicator"):
         LinearSVM().fit(X, np.full((len(X), 2), 3))
+
+
+def test_verbose_ends_with_problems_time_and_worst_gap(capsys: pytest.CaptureFixture[str]) -> None:
+    X, y = many_classes()
+    chosen = LinearSVMCV(Cs=[0.1, 1], cv=3, verbose=1, device="cpu").fit(X, y)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"28 problems in \d+\.\d s, worst gap \d\.\de-\d\d", line)  # 4 (2 x 3 + 1)
+    worst = max(chosen.worst_gap_, chosen.gap_.max())
+    assert line.endswith(f"{worst:.1e}")
+    LinearSVM(verbose=1, device="cpu").fit(X, y)
+    assert capsys.readouterr().out.startswith("4 problems in ")
+    LinearSVM(device="cpu").fit(X, y)
+    assert capsys.readouterr().out == ""
+
+
+def test_progress_is_told_between_the_first_problem_and_the_last(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = progress(1, interval=0)
+    assert report is not None
+    report(1000, 2000)
+    report(2000, 2000)
+    assert capsys.readouterr().out == "1,000 of 2,000 problems\n"
+    assert progress(0) is None

@@ -132,7 +132,7 @@ def test_at_224_the_whole_is_torchvisions_penultimate(network, loaded, picture):
 
 
 def test_timm_agrees(network, loaded, picture):
-    timm = pytest.importorskip("timm")
+    timm = pytest.importorskip("timm", reason="timm is not installed: an optional peer")
     name, model, _ = network
     peer = timm.create_model(name, pretrained=False).eval()
     state = model.state_dict()
