@@ -117,7 +117,7 @@ def bytes_needed(rows: int) -> int:
 
 
 def _cut(matrix: Tensor, which: slice | Tensor, over: Tensor | None) -> Tensor:
-    rows = matrix[which]
+    rows = matrix[which] if isinstance(which, slice) else matrix.index_select(0, which)
     return rows if over is None else rows.index_select(1, over)
 
 

@@ -35,7 +35,9 @@ STRICTER = 0.05  # after a certificate that failed
 LEAST_PRODUCTS = 4
 ROUGH = 4  # failures of float32, f made exact after each, before products are float64
 GIVE_UP = 3  # exact steps that lead nowhere: rounding is all that is left
-CHOLESKY_PRICE = 6.0  # of n^3 / 3 against a product's 2 N^2, measured: products go few at a time
+CHOLESKY_PRICE = (
+    1.5  # products (2 N^2) a solution among n rows may cost, a factor n^3 / 3: measured
+)
 LARGEST_SET = 3072  # rows up to which K among them is taken: 76 MB, and twice more for a factor
 AMONG = 0.3  # of the tolerance: what the working set may leave of it
 
@@ -137,8 +139,8 @@ def _step(
 ) -> None:
     """Bring some problems nearer: each by the method that is sound and cheap for it."""
     y, c = state.y[which], C * state.weights[which]
-    beta, f = state.beta[which], state.f[which]
-    among = state.working[which] | working_set(y, c, beta, f)
+    f = state.f[which]
+    among = state.working[which] | working_set(y, c, f)
     size = ((c > 0) & (y * f < 1)).sum(1)  # of the factor
     rows = y.shape[1]
     fits = among.sum(1) <= LARGEST_SET
