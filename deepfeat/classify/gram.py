@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 ROWS_AT_A_TIME = 64  # of K in float64: a block that stays in the cache while it is multiplied
-ROWS_OF_X = 1024  # of X in float64, twice, while K is made
+ROWS_OF_X = 1024  # at most, in float64: so is their part of K
+ENTRIES_OF_X = 1 << 22  # at most: 32 MB, two such blocks while K is made
 LARGEST_COPY = 0.7  # of the rows: 0.7^2 is half of N^2
 
 
@@ -89,7 +90,7 @@ def make_gram(X: NDArray[np.float32], constant: float, device: torch.device) -> 
     low = torch.empty_like(high)
     square = mean_square(X) + constant
     square = square if square > 0 else 1.0
-    blocks = [slice(start, min(start + ROWS_OF_X, count)) for start in range(0, count, ROWS_OF_X)]
+    blocks = blocks_of(X)
     for i, below in enumerate(blocks):
         left = rows[below].to(device).double()
         for right in blocks[: i + 1]:
@@ -106,9 +107,16 @@ def make_gram(X: NDArray[np.float32], constant: float, device: torch.device) -> 
 def mean_square(X: NDArray[np.float32]) -> float:
     """Mean squared norm of the rows, a block at a time."""
     total = 0.0
-    for start in range(0, len(X), ROWS_OF_X):
-        total += float(np.square(X[start : start + ROWS_OF_X], dtype=np.float64).sum())
+    for part in blocks_of(X):
+        total += float(np.square(X[part], dtype=np.float64).sum())
     return total / max(len(X), 1)
+
+
+def blocks_of(X: NDArray[np.float32]) -> list[slice]:
+    """Rows of X, so few at a time that a block in float64 has a bounded size."""
+    rows, columns = X.shape
+    each = min(max(ENTRIES_OF_X // max(columns, 1), 1), ROWS_OF_X)
+    return [slice(start, min(start + each, rows)) for start in range(0, rows, each)]
 
 
 def bytes_needed(rows: int) -> int:

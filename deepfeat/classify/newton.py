@@ -35,10 +35,8 @@ STRICTER = 0.05  # after a certificate that failed
 LEAST_PRODUCTS = 4
 ROUGH = 4  # failures of float32, f made exact after each, before products are float64
 GIVE_UP = 3  # exact steps that lead nowhere: rounding is all that is left
-CHOLESKY_PRICE = (
-    1.5  # products (2 N^2) a solution among n rows may cost, a factor n^3 / 3: measured
-)
-LARGEST_SET = 3072  # rows up to which K among them is taken: 76 MB, and twice more for a factor
+CHOLESKY_PRICE = 1.5  # products of 2 N^2 that a factor of n^3 / 3 is worth, measured, gathers in it
+LARGEST_SET = 3072  # rows up to which K among them is taken: 76 MB, and three times that to solve
 AMONG = 0.3  # of the tolerance: what the working set may leave of it
 
 
@@ -140,7 +138,7 @@ def _step(
     """Bring some problems nearer: each by the method that is sound and cheap for it."""
     y, c = state.y[which], C * state.weights[which]
     f = state.f[which]
-    among = state.working[which] | working_set(y, c, f)
+    among = state.working[which] | working_set(y, c, state.beta[which], f)
     size = ((c > 0) & (y * f < 1)).sum(1)  # of the factor
     rows = y.shape[1]
     fits = among.sum(1) <= LARGEST_SET
@@ -209,11 +207,11 @@ def _solve_among(
 
 def _batches(sizes: Tensor) -> list[Tensor]:
     """Which problems go side by side: matrices of all of them no larger than that of one."""
-    batches: list[list[int]] = []
-    used = LARGEST_SET**2
+    batches: list[list[int]] = [[]]
+    used = 0
     for problem, size in enumerate(sizes.tolist()):
         used += size**2
-        if used > LARGEST_SET**2:
+        if used > LARGEST_SET**2 and batches[-1]:
             batches.append([])
             used = size**2
         batches[-1].append(problem)

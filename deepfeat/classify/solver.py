@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepfeat.classify.conjugate import LowRank, low_rank
-from deepfeat.classify.gram import LARGEST_COPY, bytes_needed, make_gram, pick_device
+from deepfeat.classify.gram import (
+    LARGEST_COPY,
+    blocks_of,
+    bytes_needed,
+    make_gram,
+    pick_device,
+)
 from deepfeat.classify.newton import advance, start
 from deepfeat.classify.primal import PrimalSolver
 from deepfeat.classify.problems import (
@@ -202,8 +208,7 @@ class Group:
         X, rows = self.solver.X, self.rows
         at = np.arange(len(X)) if rows is None else rows.cpu().numpy()
         result = np.zeros((len(beta), X.shape[1]))
-        for start_row in range(0, len(at), 1024):
-            part = slice(start_row, start_row + 1024)
+        for part in blocks_of(X):
             result += beta[:, part] @ X[at[part]].astype(np.float64)
         return result
 

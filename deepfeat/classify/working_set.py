@@ -1,7 +1,7 @@
 """Large C: a problem's optimum among the few rows that can matter to it, in float64.
 
 Only rows with y f < 1 push, and the larger C the fewer there are. So a problem takes K among its
-working set, the rows with y f < 1 + MARGIN, and walks to the optimum among them
+working set, the rows with y f < 1 + MARGIN and those with beta, and walks to the optimum among them
 by Newton's method with a Cholesky factor a step. One product then tells f on all rows: it proves
 the optimum, or shows the rows that were missing. The working set only grows, so this ends.
 """
@@ -14,13 +14,13 @@ from torch import Tensor
 from deepfeat.classify.certificate import feasible, relative_gap
 from deepfeat.classify.line_search import NOWHERE, line_minimum
 
-MARGIN = 0.2  # rows so near to the margin may cross it on the way
+MARGIN = 0.1  # rows so near to the margin may cross it on the way
 MOST_STEPS = 60
 
 
-def working_set(y: Tensor, c: Tensor, f: Tensor) -> Tensor:
-    """Rows that can matter: (P, n) bool. Others may have beta left over, which is forgotten."""
-    return (c > 0) & (y * f < 1 + MARGIN)
+def working_set(y: Tensor, c: Tensor, beta: Tensor, f: Tensor) -> Tensor:
+    """Rows that can matter: (P, n) bool. Those with beta too: without them f could collapse."""
+    return (c > 0) & ((y * f < 1 + MARGIN) | (beta != 0))
 
 
 def optima(

@@ -60,8 +60,9 @@ def test_an_optimum_that_rounding_forbids_gives_the_best_met_on_the_way() -> Non
     assert float(found) < 1e-3 * float(start)
 
 
-def test_working_set_holds_what_pushes_or_nearly_pushes() -> None:
+def test_working_set_holds_what_pushes_nearly_pushes_or_carries_weight() -> None:
     y = torch.tensor([[1.0, 1, -1, 1, 0]], dtype=torch.float64)
     c = torch.tensor([[1.0, 1, 1, 1, 0]], dtype=torch.float64)
-    f = torch.tensor([[0.5, 1 + MARGIN / 2, -3, 1 + 2 * MARGIN, 0]], dtype=torch.float64)
-    assert working_set(y, c, f).tolist() == [[True, True, False, False, False]]
+    f = torch.tensor([[0.5, 1 + MARGIN / 2, -3, 3, 0]], dtype=torch.float64)
+    beta = torch.tensor([[0, 0, 0, 0.1, 0]], dtype=torch.float64)
+    assert working_set(y, c, beta, f).tolist() == [[True, True, False, True, False]]
