@@ -20,6 +20,7 @@ from torch import Tensor
 Multiply = Callable[[Tensor], Tensor]  # (P, n) -> (P, n): times K
 
 RANK = 64
+READING = 13.0  # products that reading K once is worth: narrow batches wait for the memory
 FINISHED = 1 / 8  # of the problems: the batch is packed anew
 
 
@@ -99,7 +100,7 @@ def conjugate_gradients(
     enough: Tensor,
     most: Tensor,
     precondition: Preconditioner | None,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, int]:
     """Solve (I + H K H) z = r, from 0.
 
     Parameters
@@ -108,30 +109,32 @@ def conjugate_gradients(
     enough : (P,)
         |r|^2 at which a problem is done.
     most : (P,)
-        Products it may take.
+        What its products may cost: of a batch of p problems, 1 + READING / p each.
 
     Returns
     -------
     step, image : (P, n)
         h z, and K times it on all n rows.
-    spent : (P,) int64
-        Products taken.
+    cost : (P,) float64
+        Of its products, in the unit of ``most``.
+    products : int
+        Of all problems.
     """
     step, image = torch.zeros_like(r), torch.zeros_like(r)
-    spent = torch.zeros(len(r), dtype=torch.int64, device=r.device)
+    cost = torch.zeros(len(r), dtype=torch.float64, device=r.device)
     live = torch.arange(len(r), device=r.device)
     z, Kz = torch.zeros_like(r), torch.zeros_like(r)
     r = r.clone()
     s = r if precondition is None else precondition(r)
     p, rs = s.clone(), (r * s).sum(1)
-    taken = 0
+    price, products = 0.0, 0
     is_open = (r.square().sum(1) > enough) & (most > 0) & (rs > 0)
     while True:
         if float((~is_open).sum()) >= FINISHED * len(live):
             done = ~is_open
             step[live[done]], image[live[done]] = h[done] * z[done], Kz[done]
             if not bool(is_open.any()):
-                return step, image, spent
+                return step, image, cost, products
             keep = torch.nonzero(is_open)[:, 0]
             live, h, z, Kz, r, p = (a[keep] for a in (live, h, z, Kz, r, p))
             rs, enough, most = (a[keep] for a in (rs, enough, most))
@@ -140,8 +143,9 @@ def conjugate_gradients(
                 precondition.keep(keep)
         q = h * p
         Kq = multiply(q)
-        taken += 1
-        spent[live[is_open]] = taken
+        price += 1 + READING / len(live)
+        products += len(live)
+        cost[live[is_open]] = price
         curvature = (p * p).sum(1) + (q * Kq).sum(1)
         a = torch.where(is_open & (curvature > 0), rs / curvature, 0.0)[:, None]
         z.addcmul_(a, p)
@@ -150,5 +154,5 @@ def conjugate_gradients(
         s = r if precondition is None else precondition(r)
         before, rs = rs, (r * s).sum(1)
         p = s + (rs / before.clamp(min=1e-38))[:, None] * p
-        is_open = is_open & (r.square().sum(1) > enough) & (most > taken)
+        is_open = is_open & (r.square().sum(1) > enough) & (most > price)
         is_open &= (curvature > 0) & (rs > 0) & rs.isfinite()

@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deepfeat.classify.parallel import in_parallel
+
 ROWS_AT_A_TIME = 64  # of K in float64: a block that stays in the cache while it is multiplied
 ROWS_OF_X = 1024  # at most, in float64: so is their part of K
 ENTRIES_OF_X = 1 << 22  # at most: 32 MB, two such blocks while K is made
@@ -53,13 +55,19 @@ class Gram:
         """
         count = self.rows if into is None else len(into)
         result = beta.new_empty((len(beta), count))
-        block = beta.new_empty((ROWS_AT_A_TIME, beta.shape[1]))
-        for start in range(0, count, ROWS_AT_A_TIME):
-            part = slice(start, min(start + ROWS_AT_A_TIME, count))
-            which = part if into is None else into[part]
-            rows = block[: part.stop - start]
-            rows.copy_(_cut(self.high, which, over)).add_(_cut(self.low, which, over))
-            result[:, part] = beta @ rows.T
+
+        def fill(span: range) -> None:
+            block = beta.new_empty((ROWS_AT_A_TIME, beta.shape[1]))
+            for start in span:
+                part = slice(start, min(start + ROWS_AT_A_TIME, count))
+                which = part if into is None else into[part]
+                rows = block[: part.stop - start]
+                rows.copy_(_cut(self.high, which, over)).add_(_cut(self.low, which, over))
+                result[:, part] = beta @ rows.T
+
+        threads = torch.get_num_threads() if beta.device.type == "cpu" else 1
+        starts = range(0, count, ROWS_AT_A_TIME)
+        in_parallel(fill, [starts[i::threads] for i in range(threads)], threads)
         return result  # (P, n) -> (P, m)
 
     def corner(self, rows: Tensor) -> Tensor:

@@ -20,8 +20,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from deepfeat.classify.certificate import feasible, relative_gap
 from deepfeat.classify.line_search import NOWHERE, line_minimum
+from deepfeat.classify.parallel import in_parallel
 from deepfeat.classify.targets import (
-    MOST_PRODUCTS,
+    MOST_COST,
     Kernel,
     State,
     exact_targets,
@@ -32,10 +33,10 @@ from deepfeat.classify.working_set import optima, working_set
 
 MOST_STEPS = 80
 STRICTER = 0.05  # after a certificate that failed
-LEAST_PRODUCTS = 4
+LEAST_PRICE = 3.0  # of a factor, in products, however few its rows
 ROUGH = 4  # failures of float32, f made exact after each, before products are float64
 GIVE_UP = 3  # exact steps that lead nowhere: rounding is all that is left
-CHOLESKY_PRICE = 1.5  # products of 2 N^2 that a factor of n^3 / 3 is worth, measured, gathers in it
+CHOLESKY_PRICE = 2.5  # products of 2 N^2 that a factor of n^3 / 3 is worth, all its work in it
 LARGEST_SET = 3072  # rows up to which K among them is taken: 76 MB, and three times that to solve
 AMONG = 0.3  # of the tolerance: what the working set may leave of it
 
@@ -142,8 +143,8 @@ def _step(
     size = ((c > 0) & (y * f < 1)).sum(1)  # of the factor
     rows = y.shape[1]
     fits = among.sum(1) <= LARGEST_SET
-    price = (CHOLESKY_PRICE * size.double() ** 3 / (3 * rows**2)).long() + LEAST_PRODUCTS
-    price = torch.where(fits, price, MOST_PRODUCTS)
+    price = CHOLESKY_PRICE * size.double() ** 3 / (3 * rows**2) + LEAST_PRICE
+    price = torch.where(fits, price, MOST_COST)
     by_factor = fits & ((rough[which] > 0) | state.prefers_factor[which])
     exactly = ~fits & (rough[which] >= ROUGH)
     at = torch.nonzero(by_factor)[:, 0]
@@ -186,7 +187,8 @@ def _solve_among(
     stuck[which] += (among == state.working[which]).all(1)
     state.working[which] = among
     beta = torch.zeros_like(state.beta[which])
-    for part in _batches(among.sum(1)):
+
+    def solve(part: Tensor) -> int:
         rows = [torch.nonzero(one)[:, 0] for one in among[part]]
         index = pad_sequence(rows, batch_first=True)
         is_row = pad_sequence([torch.ones_like(one) for one in rows], batch_first=True)
@@ -199,20 +201,28 @@ def _solve_among(
             AMONG * tolerance[part],
         )
         beta[part] = beta[part].scatter_add(1, index, found)
-        state.counts["steps"] += steps
+        return steps
+
+    batches = _batches(among.sum(1), kernel.threads)
+    state.counts["steps"] += sum(in_parallel(solve, batches, kernel.threads))
     state.counts["exact_products"] += len(which)
     state.beta[which], state.f[which] = beta, kernel.product(beta)
     state.is_exact[which] = True
 
 
-def _batches(sizes: Tensor) -> list[Tensor]:
-    """Which problems go side by side: matrices of all of them no larger than that of one."""
+def _batches(sizes: Tensor, threads: int) -> list[Tensor]:
+    """Which problems go side by side: enough of them to keep every thread at work.
+
+    Matrices of one batch are no larger than those of one problem may be, divided by the threads.
+    """
+    entries = sizes.square().tolist()
+    most = min(LARGEST_SET**2, sum(entries)) / threads
     batches: list[list[int]] = [[]]
     used = 0
-    for problem, size in enumerate(sizes.tolist()):
-        used += size**2
-        if used > LARGEST_SET**2 and batches[-1]:
+    for problem, more in enumerate(entries):
+        if used + more > most and batches[-1]:
             batches.append([])
-            used = size**2
+            used = 0
         batches[-1].append(problem)
+        used += more
     return [torch.tensor(batch, device=sizes.device) for batch in batches]

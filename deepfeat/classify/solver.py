@@ -23,6 +23,7 @@ from deepfeat.classify.gram import (
     pick_device,
 )
 from deepfeat.classify.newton import advance, start
+from deepfeat.classify.parallel import torch_threads
 from deepfeat.classify.primal import PrimalSolver
 from deepfeat.classify.problems import (
     Report,
@@ -176,8 +177,12 @@ class Group:
         self.state.prefers_factor |= solver.gram.rows <= FEW
 
     def advance(self, C: float, tolerance: float) -> None:
+        with torch_threads(1) as threads:
+            self._advance(C, tolerance, threads if self.state.y.device.type == "cpu" else 1)
+
+    def _advance(self, C: float, tolerance: float, threads: int) -> None:
         gram = self.solver.gram
-        kernel = Kernel(gram, self.rows, gram.fast(self.rows), self.solver.low)
+        kernel = Kernel(gram, self.rows, gram.fast(self.rows), self.solver.low, threads)
         state = self.state
         advance(kernel, state, C, tolerance)
         if gram.rows > FEW:

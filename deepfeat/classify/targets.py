@@ -13,11 +13,12 @@ from torch import Tensor
 
 from deepfeat.classify.conjugate import LowRank, Preconditioner, conjugate_gradients
 from deepfeat.classify.gram import Gram
+from deepfeat.classify.parallel import torch_threads
 
 # What the linear system may leave of the gap, as part of the tolerance, from the first step on.
 # Stopping at a hundredth of the first |r|^2 instead made every step a line search: 5 times as slow.
 INNER = 0.25
-MOST_PRODUCTS = 1000
+MOST_COST = 10_000.0  # of products, see conjugate.py
 COUNTS: tuple[str, ...] = ("steps", "products", "exact_products")
 
 
@@ -25,21 +26,25 @@ COUNTS: tuple[str, ...] = ("steps", "products", "exact_products")
 class Kernel:
     """K over the rows of some problems, fast and exact.
 
-    ``rows``: which of all rows, or None; ``fast`` (n, n) float32; ``low``: its preconditioner.
+    ``rows``: which of all rows, or None; ``fast`` (n, n) float32; ``low``: its preconditioner;
+    ``threads``: for products.
     """
 
     gram: Gram
     rows: Tensor | None
     fast: Tensor
     low: LowRank
+    threads: int = 1
 
     def multiply(self, vectors: Tensor) -> Tensor:
         """(P, n) float32 -> (P, n)."""
-        return vectors @ self.fast
+        with torch_threads(self.threads):
+            return vectors @ self.fast
 
     def product(self, beta: Tensor) -> Tensor:
         """(P, n) float64 -> (P, n)."""
-        return self.gram.product(beta, into=self.rows, over=self.rows)
+        with torch_threads(self.threads):
+            return self.gram.product(beta, into=self.rows, over=self.rows)
 
     def corner(self, which: Tensor) -> Tensor:
         """(k,) -> (k, k) float64."""
@@ -88,9 +93,11 @@ def fast_targets(
     enough = 2 * INNER * tolerance * system.primal
     enough = enough.float()
     precondition = Preconditioner(kernel.low, h, kernel.rows)
-    step, image, spent = conjugate_gradients(kernel.multiply, h, r, enough, most, precondition)
-    state.counts["products"] += int(spent.sum())
-    return beta + step.double(), f + image.double(), (spent >= most) & (most < MOST_PRODUCTS)
+    step, image, cost, products = conjugate_gradients(
+        kernel.multiply, h, r, enough, most, precondition
+    )
+    state.counts["products"] += products
+    return beta + step.double(), f + image.double(), (cost >= most) & (most < MOST_COST)
 
 
 def exact_targets(
@@ -107,12 +114,12 @@ def exact_targets(
     if len(system.leaving):
         system.f[system.leaving] -= kernel.product(system.left_behind)
     enough = 2 * INNER * tolerance * system.primal
-    most = torch.full_like(most, 2 * MOST_PRODUCTS)
+    most = torch.full_like(most, 2 * MOST_COST)
     precondition = Preconditioner(kernel.low, system.h, kernel.rows)
-    step, image, spent = conjugate_gradients(
+    step, image, _, products = conjugate_gradients(
         kernel.product, system.h, system.residual(), enough, most, precondition
     )
-    state.counts["exact_products"] += int(spent.sum())
+    state.counts["exact_products"] += products
     return system.beta + step, system.f + image, torch.zeros_like(most, dtype=torch.bool)
 
 
