@@ -35,7 +35,7 @@ from deepfeat.classify.problems import (
 from deepfeat.classify.targets import Kernel, State
 from deepfeat.errors import UsageError
 
-AIM = 0.2  # of the gap asked for: average precision of rare classes moves with its root
+AIM, LEAST_AIM, AT_LEAST = 1e-3, 1e-9, 0.2  # of the gap asked for; see ``aim``
 ROUGHLY = 1e-2  # the gap at values of C that nobody asked for
 FIRST = 0.03  # C times the mean diagonal of K from which a cold start is cheap
 STRIDE = 8.0  # from there upwards
@@ -99,7 +99,7 @@ class GramSolver:
         told = 0
         for C in stops(wanted, self.gram.square * float(weights.max(initial=0))):
             is_wanted = C in wanted
-            tolerance = AIM * self.settings.gap if is_wanted else ROUGHLY
+            tolerance = aim(self.settings.gap) if is_wanted else ROUGHLY
             for group in groups:
                 group.advance(C * self.gram.square, tolerance)
             if is_wanted:
@@ -250,6 +250,15 @@ def group_columns(
     if whole:
         groups.append((np.array(whole), None))
     return groups
+
+
+def aim(gap: float) -> float:
+    """The gap to stop at: far below the one asked for, while that costs little.
+
+    Average precision moves with the root of the gap, and a pair of rows exchanged at the top of a
+    rare class's ranking moves it by more than a gap of 1e-4 lets one expect.
+    """
+    return min(AT_LEAST * gap, max(AIM * gap, LEAST_AIM))
 
 
 def stops(wanted: Sequence[float], scale: float) -> list[float]:

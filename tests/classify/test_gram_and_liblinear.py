@@ -53,12 +53,10 @@ def test_objectives_of_200_random_problems(solver: type, seed: int) -> None:
         assert found.primal[j] == pytest.approx(best, rel=1e-4)
 
 
-def test_average_precision_is_that_of_liblinear() -> None:
-    """Within 5e-4 at the default gap for classes with 150 positives or more among the test rows:
-
-    two neighbours exchanged at the top of a ranking with n positives are worth 1 / 2n already.
-    """
-    X, y = feature_like(3500, 200, 5, seed=9)
+@pytest.mark.parametrize("seed", [9, 10, 11])
+def test_average_precision_is_that_of_liblinear(seed: int) -> None:
+    """Within 5e-4 at the default gap, four decimals at 1e-6: of every class, rare ones too."""
+    X, y = feature_like(3500, 200, 5, seed)
     train = np.arange(3500) < 500
     weights = np.where(y > 0, 2.0, 1.0) * train[:, None]
     for C in (0.05, 1.0):
@@ -73,7 +71,5 @@ def test_average_precision_is_that_of_liblinear() -> None:
             own = [
                 average_precision_score(y[~train, j], found.decision[~train, j]) for j in range(5)
             ]
-            common = (y[~train] > 0).sum(axis=0) >= (150 if gap == 1e-4 else 0)
-            distance = np.abs(np.array(own) - expected)[common]
-            assert common.sum() >= 4
+            distance = np.abs(np.array(own) - expected)
             assert (distance <= most).all(), distance
