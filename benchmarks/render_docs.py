@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 import figures
+import svm_figures
 from pages import result, results, source, table
 
 ROOT = Path(__file__).parent.parent
@@ -252,7 +253,9 @@ REGIONS: dict[str, Callable[[], str]] = {
     "study": figures.study,
     "agreement": figures.agreement,
     "rehearsal": figures.rehearsal,
-    "svm-benchmark": figures.svm_benchmark,
+    "svm-benchmark": svm_figures.benchmark,
+    "svm-profile": svm_figures.profile,
+    "svm-growth": svm_figures.growth,
 }
 
 
