@@ -28,16 +28,30 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from machine import provenance
-from svm_cases import CASES, LESS, REAL, SYNTHETIC, Problem, draw, problems_at, real, save, scaled
+from svm_cases import (
+    CASES,
+    LESS,
+    REAL,
+    SYNTHETIC,
+    Problem,
+    check_checkout,
+    draw,
+    problems_at,
+    real,
+    save,
+    scaled,
+)
 from svm_peers import MOST_ITERATIONS, PEERS, TOLERANCE
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+WAITING = "PASSIVE"  # of OpenMP's threads, as under the command line
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     given = parsed(arguments)
+    check_checkout()
     less = LESS if given.small else 1
     if given.case == REAL:
         tasks = real(given.store, given.data, less)
@@ -55,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "peer_repeats": given.peer_repeats,
         "sampled": len(sample),
         "scaling": "sum over C of mean seconds of the sample at C x problems at C, over jobs",
+        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", WAITING),
         "load_average": list(os.getloadavg()),
     }
     print(f"{given.case}: {result['problems']} problems, {len(sample)} of them sampled", flush=True)
@@ -161,11 +176,12 @@ def measured(
 
 def child(folder: Path, what: str, count: int, gap: float, each: int | None = None) -> Any:
     """A process of its own; ``each`` is the threads of one of its jobs."""
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}  # as the command line has it
+    environment = {"OMP_WAIT_POLICY": WAITING, **os.environ}
     environment |= dict.fromkeys(THREADS, str(each or count))
-    command = [sys.executable, HERE / "svm_run.py", folder, what, str(count), str(gap)]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    command: list[str | Path] = [sys.executable, HERE / "svm_run.py", folder, what]
+    command += [str(count), str(gap)]
+    subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
+    return json.loads((folder / "answer.json").read_text())
 
 
 # comparing ----------------------------------------------------------------------------------------
@@ -179,6 +195,7 @@ def own(runs: list[dict[str, Any]], exact: list[Pair]) -> dict[str, Any]:
     return {
         "seconds": spread([one["seconds"] for one in runs]),
         "seconds_for_K": middle["seconds_for_K"],
+        "seconds_for_refits": middle["seconds_for_refits"],
         "seconds_by_C": middle["seconds_by_C"],
         "newton_steps": middle["newton_steps"],
         "worst_gap": max(one["worst_gap"] for one in runs),
@@ -235,4 +252,5 @@ def largest_apart(some: Sequence[Pair], others: Sequence[Pair]) -> float | None:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("OMP_WAIT_POLICY", WAITING)
     main()

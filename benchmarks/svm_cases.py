@@ -12,6 +12,7 @@ have it.
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,6 +46,15 @@ class Problem:
     task: int
     column: int
     C: float
+
+
+def check_checkout() -> None:
+    """Leave if ``import deepfeat`` is not of this checkout, whose commit is recorded."""
+    import deepfeat
+
+    checkout = Path(__file__).resolve().parents[1]
+    if Path(deepfeat.__file__).resolve().parents[1] != checkout:
+        sys.exit("deepfeat is imported from elsewhere: set PYTHONPATH to this checkout")
 
 
 # problems -----------------------------------------------------------------------------------------

@@ -37,8 +37,13 @@ def _case(name: str) -> str:
         f"were given to {peers or 'no peer'} and to the reference, whose worst gap is "
         f"{run['reference_worst_gap']:.0e}."
     )
-    by_C = middle["seconds_by_C"]
-    last = f"By C, {max(threads, key=int)} threads, beside {middle['seconds_for_K']:.1f} s for K:"
+    by_C, refits = middle["seconds_by_C"], middle["seconds_for_refits"]
+    last = (
+        f"Of {_time(middle['seconds'])} s on {max(threads, key=int)} threads "
+        f"{middle['seconds_for_K']:.1f} s are for K"
+        + (f", {refits:.1f} s for refits at one C" * bool(refits))
+        + "; the others by C:"
+    )
     return "\n\n".join(
         (
             words,

@@ -27,7 +27,7 @@ if __name__ == "__main__":  # before torch: as the command line has it
 import numpy as np
 import torch
 from machine import provenance
-from svm_cases import folds, several
+from svm_cases import check_checkout, folds, several
 
 from deepfeat.classify.choose import SOLVERS
 from deepfeat.classify.problems import Settings
@@ -38,7 +38,7 @@ VARIED = {
     "classes": (5, 10, 20, 40, 80),
     "values of C": (2, 4, 8, 16, 32),
     "folds": (2, 3, 5, 8, 12),
-    "rows": (500, 1000, 2000, 3000, 4000),
+    "rows": (250, 500, 1000, 2000, 4000),
 }
 COLUMNS = 1024
 SMALL_BASE = {"classes": 3, "values of C": 3, "folds": 2, "rows": 150}
@@ -57,8 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "svm-growth.svg")
     given = parser.parse_args(arguments)
+    check_checkout()
     if not given.small and find_spec("matplotlib") is None:
-        sys.exit("the picture needs matplotlib: pip install 'deepfeat[benchmarks]'")
+        sys.exit("the picture needs matplotlib: pip install '.[benchmarks]'")
     base, varied, columns = (
         (SMALL_BASE, SMALL_VARIED, SMALL_COLUMNS) if given.small else (BASE, VARIED, COLUMNS)
     )
@@ -123,7 +124,7 @@ def draw(result: dict[str, Any], picture: Path) -> None:
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "svm-growth"
     from matplotlib import pyplot
-    from matplotlib.ticker import NullLocator, ScalarFormatter
+    from matplotlib.ticker import NullFormatter, NullLocator, ScalarFormatter, StrMethodFormatter
 
     figure, frames = pyplot.subplots(
         1, len(result["varied"]), figsize=(12, 3), sharey=True, layout="constrained"
@@ -141,6 +142,8 @@ def draw(result: dict[str, Any], picture: Path) -> None:
         frame.xaxis.set_major_formatter(ScalarFormatter())
         frame.xaxis.set_minor_locator(NullLocator())
     frames[0].set_ylabel("seconds")
+    frames[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    frames[0].yaxis.set_minor_formatter(NullFormatter())
     frames[0].legend()
     figure.savefig(picture, format="svg", metadata={"Date": None})
     pyplot.close(figure)

@@ -134,6 +134,68 @@ def test_the_command_that_is_recorded_has_no_folder(module: Any) -> None:
         svm.parsed(["caltech101-real"])
 
 
+def rows_of(svm: ModuleType, cases: ModuleType) -> dict[str, Any]:
+    """Three runs of ours on two problems, and a peer that converged on the second alone."""
+    sample = [cases.Problem(0, 0, 2.0), cases.Problem(0, 0, 1.0)]
+    exact = [(100.0, 0.5), (10.0, 0.75)]
+    run = {
+        **{
+            "seconds_for_K": 1.0,
+            "seconds_for_refits": 0.0,
+            "seconds_by_C": {"1": 1.0, "2": 2.0},
+            "newton_steps": 7,
+        },
+        **{"missed": 0, "peak_bytes": 2**20, "bound_bytes": 2**21},
+    }
+    runs = [
+        run | {"seconds": s, "worst_gap": s * 1e-6, "sample": [(100.01, 0.5), (10.0, 0.7)]}
+        for s in (5.0, 3.0, 4.0)
+    ]
+    solved = [
+        {"seconds": 2.0, "objective": 101.0, "average_precision": 0.1, "converged": False},
+        {"seconds": 1.0, "objective": 10.0, "average_precision": 0.74, "converged": True},
+    ]
+    ours = svm.own(runs, exact)
+    ours["peers"] = {"x": svm.compared([solved], sample, {1.0: 4, 2.0: 8}, 2, ours, exact)}
+    return ours
+
+
+def test_peers_are_compared_at_equal_threads_and_where_they_converged(module: Any) -> None:
+    ours = rows_of(module("svm"), module("svm_cases"))
+    assert ours["seconds"] == {"median": 4, "least": 3, "most": 5}
+    assert ours["worst_gap"] == pytest.approx(5e-6)
+    assert ours["objective_over_reference"]["most"] == pytest.approx(1e-4)
+    assert ours["ap_from_reference"] == pytest.approx(0.05)
+    peer = ours["peers"]["x"]
+    assert peer["seconds_scaled"]["median"] == (2 * 8 + 1 * 4) / 2
+    assert peer["ratio"] == 10 / 4
+    assert peer["converged"] == 1
+    assert peer["objective_over_reference"]["most"] == pytest.approx(1e-2)
+    assert peer["ap_from_reference_where_converged"] == pytest.approx(0.01)
+    assert peer["ap_from_ours_where_converged"] == pytest.approx(0.04)
+
+
+def test_a_peer_stands_under_ours(
+    module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = rows_of(module("svm"), module("svm_cases"))
+    run = {
+        **{"command": "c", "commit": "0" * 40, "date": "d", "machine": "m", "rows": [[50, 8]]},
+        **{"problems": 12, "repeats": 3, "peer_repeats": 1, "sampled": 2},
+        **{
+            "reference_worst_gap": 1e-10,
+            "peers": {"x": {"version": "1.2"}},
+            "threads": {"2": ours},
+        },
+    }
+    (tmp_path / "svm-voc07.json").write_text(json.dumps(run))
+    monkeypatch.setattr(module("pages"), "RESULTS", tmp_path)
+    page = module("svm_figures").benchmark()
+    assert "| **deepfeat** | 2 | 4.00 (3.00 to 5.00) |  |  | 0.0e+00 to 1.0e-04 | 5.0e-02 |" in page
+    assert "| x | 2 | 10 | **2.5** | 1 of 2 | 0.0e+00 to 1.0e-02 | 1.0e-02 | 4.0e-02 |" in page
+    assert "| 2 | 5.0e-06 | 0 | 7 | 1 MiB | 2 MiB |" in page
+
+
 def test_a_small_run_is_shown(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes that import torch, some seconds each."""
     svm, figures = module("svm"), module("svm_figures")
