@@ -45,6 +45,7 @@ from svm_peers import MOST_ITERATIONS, PEERS, TOLERANCE
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+AP_APART = 5e-4
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 WAITING = "PASSIVE"  # of OpenMP's threads, as under the command line
 
@@ -98,6 +99,9 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--small", action="store_true", help="a tenth of the rows: does it run?")
     parser.add_argument("--profile", action="store_true", help="one more run, under cProfile")
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument(
+        "--every", action="store_true", help="the reference solves every problem, not the sample"
+    )
     parser.add_argument("--store", type=Path, help=f"for {REAL}: a finished store")
     parser.add_argument("--data", type=Path, help=f"for {REAL}: where Caltech-101 lies")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the JSON is written")
@@ -115,7 +119,7 @@ def command_of(given: argparse.Namespace) -> str:
             words.append(f"--{name} {getattr(given, name).name}")
     for name in ("threads", "repeats", "peer_repeats", "sample", "seed", "gap"):
         words.append(f"--{name.replace('_', '-')} {getattr(given, name)}")
-    for name in ("small", "profile", "no_peers"):
+    for name in ("small", "profile", "no_peers", "every"):
         words += [f"--{name.replace('_', '-')}"] * getattr(given, name)
     return " ".join(words)
 
@@ -138,7 +142,7 @@ def measured(
     }
     for repeat in range(given.repeats):
         for count in threads:
-            ours[count].append(child(folder, "ours", count, given.gap))
+            ours[count].append(child(folder, "ours", count, given.gap, every=given.every))
             print(f"deepfeat, {count} threads: {ours[count][-1]['seconds']:.1f} s", flush=True)
         for count in threads if repeat < given.peer_repeats else []:
             for name in names:
@@ -146,10 +150,10 @@ def measured(
                 peers[count, name].append(solved)
                 spent = sum(one["seconds"] for one in solved)
                 print(f"{name}, {count} jobs: {spent:.1f} s for the sample", flush=True)
-    exact = child(folder, "reference", max(threads), given.gap)
+    exact = child(folder, "reference", max(threads), given.gap, every=given.every)
     runs = {}
     for count in threads:
-        row = own(ours[count], exact["sample"])
+        row = own(ours[count], exact)
         row["peers"] = {
             name: compared(peers[count, name], sample, counts, count, row, exact["sample"])
             for name in names
@@ -169,17 +173,24 @@ def measured(
         "threads": runs,
     }
     if given.profile:
-        found = child(folder, "profile", max(threads), given.gap)
-        result["profile"] = {"threads": max(threads)} | found
+        result["profile"] = {"threads": 1} | child(folder, "profile", 1, given.gap)
     return result
 
 
-def child(folder: Path, what: str, count: int, gap: float, each: int | None = None) -> Any:
+def child(
+    folder: Path,
+    what: str,
+    count: int,
+    gap: float,
+    *,
+    each: int | None = None,
+    every: bool = False,
+) -> Any:
     """A process of its own; ``each`` is the threads of one of its jobs."""
     environment = {"OMP_WAIT_POLICY": WAITING, **os.environ}
     environment |= dict.fromkeys(THREADS, str(each or count))
     command: list[str | Path] = [sys.executable, HERE / "svm_run.py", folder, what]
-    command += [str(count), str(gap)]
+    command += [str(count), str(gap), *["every"] * every]
     subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
     return json.loads((folder / "answer.json").read_text())
 
@@ -189,7 +200,7 @@ def child(folder: Path, what: str, count: int, gap: float, each: int | None = No
 Pair = Sequence[float]  # objective, average precision
 
 
-def own(runs: list[dict[str, Any]], exact: list[Pair]) -> dict[str, Any]:
+def own(runs: list[dict[str, Any]], exact: dict[str, Any]) -> dict[str, Any]:
     """deepfeat's row: time and memory over the repeats, and its distance from the reference."""
     middle = sorted(runs, key=lambda one: one["seconds"])[len(runs) // 2]
     return {
@@ -202,8 +213,9 @@ def own(runs: list[dict[str, Any]], exact: list[Pair]) -> dict[str, Any]:
         "missed": max(one["missed"] for one in runs),
         "peak_bytes": max(one["peak_bytes"] for one in runs),
         "bound_bytes": middle["bound_bytes"],
-        "objective_over_reference": relative(middle["sample"], exact),
-        "ap_from_reference": largest_apart(middle["sample"], exact),
+        "objective_over_reference": relative(middle["sample"], exact["sample"]),
+        "ap_from_reference": largest_apart(middle["sample"], exact["sample"]),
+        "every_ap": apart(middle["precisions"], exact["precisions"]),
         "sample": middle["sample"],
     }
 
@@ -243,6 +255,19 @@ def relative(some: Sequence[Pair], exact: Sequence[Pair]) -> dict[str, float]:
     """Objective over that of the reference, minus 1."""
     found = [one[0] / true[0] - 1 for one, true in zip(some, exact, strict=True)]
     return {"least": min(found), "most": max(found)}
+
+
+def apart(some: list[float], others: list[float]) -> dict[str, float] | None:
+    """Of all problems: how many have an average precision, how many differ by more than 5e-4."""
+    if not some:
+        return None
+    found = [abs(one - other) for one, other in zip(some, others, strict=True)]
+    known = [one for one in found if not math.isnan(one)]
+    return {
+        "problems": len(known),
+        "above": sum(one > AP_APART for one in known),
+        "most": max(known, default=0.0),
+    }
 
 
 def largest_apart(some: Sequence[Pair], others: Sequence[Pair]) -> float | None:

@@ -1,6 +1,6 @@
 """One measurement of benchmarks/svm.py, in a process of its own: threads and memory are its own.
 
-    python benchmarks/svm_run.py FOLDER ours|profile|reference|NAME_OF_PEER THREADS GAP
+    python benchmarks/svm_run.py FOLDER ours|profile|reference|NAME_OF_PEER THREADS GAP [every]
 
 FOLDER holds what ``svm_cases.save`` wrote; the answer lies there as answer.json, since peers print.
 """
@@ -31,16 +31,18 @@ BOUND = 2.5 * 4  # bytes for each entry of K that the solver may use at most
 # Own time of functions whose name contains one of these; the first group that fits counts. A
 # product written with @ is own time of the function in which it stands.
 GROUPS = {
-    "Cholesky": ("cholesky",),
+    "K": ("make_gram",),
     "float32 products": ("multiply", "conjugate_gradients", "fast_targets"),
-    "exact products": ("product", "optimum", "exact_targets"),
-    "gathering": ("index_select", "gather", "take", "corner", "copy_", "_cut", "fast"),
+    "exact products": ("fill", "product", "exact_targets"),
+    "Cholesky": ("linalg_cholesky",),
+    "other work among working sets": ("_solve", "_times", "optima", "<built-in method torch.chol"),
+    "gathering": ("index_select", "index_copy", "gather", "corner", "copy_", "_cut", "fast"),
     "line search": ("line_minimum", "_along", "_slope", "_root"),
     "preconditioner": ("low_rank", "squares", "__call__", "precondition", "_orthonormal"),
 }
 
 
-def main(folder: Path, what: str, threads: int, gap: float) -> dict[str, Any]:
+def main(folder: Path, what: str, threads: int, gap: float, every: bool) -> dict[str, Any]:
     torch.set_num_threads(threads)
     if what in PEERS:
         tasks, sample = load(folder, mapped=True)
@@ -48,16 +50,19 @@ def main(folder: Path, what: str, threads: int, gap: float) -> dict[str, Any]:
     tasks, sample = load(folder)
     _warm_up(gap)
     if what == "reference":
-        return reference(tasks, sample)
+        return reference(tasks, sample, every)
     if what == "profile":
         return profile(tasks, gap)
-    return ours(tasks, sample, gap)
+    return ours(tasks, sample, gap, every)
 
 
-def ours(tasks: list[Task], sample: list[Problem], gap: float) -> dict[str, Any]:
-    """Solve everything; of the sample keep objective and average precision."""
+def ours(
+    tasks: list[Task], sample: list[Problem], gap: float, every: bool = False
+) -> dict[str, Any]:
+    """Solve everything; keep objective and average precision of the sample, precision of all."""
     wanted = set(sample)
     kept: dict[Problem, tuple[float, float]] = {}
+    precisions: list[float] = []
     by_C: dict[float, float] = defaultdict(float)
     worst, missed, for_K, for_refits, steps = 0.0, 0, 0.0, 0.0, 0
     solver: Any = None
@@ -81,9 +86,10 @@ def ours(tasks: list[Task], sample: list[Problem], gap: float) -> dict[str, Any]
             missed += int((~found.met).sum())
             for column in range(task.y.shape[1]):
                 problem = Problem(number, column, C)
-                if problem in wanted:
+                if every or problem in wanted:
                     ap = precision(task, column, found.decision[:, column])
                     kept[problem] = (float(found.primal[column]), ap)
+                    precisions.append(ap)
             lap = time.perf_counter()
         steps = max(steps, getattr(solver, "steps", 0))
     return {
@@ -97,29 +103,42 @@ def ours(tasks: list[Task], sample: list[Problem], gap: float) -> dict[str, Any]
         "peak_bytes": _peak() - before,
         "bound_bytes": BOUND * max(len(task.X) for task in tasks) ** 2,
         "sample": [kept[problem] for problem in sample],
+        "precisions": precisions if every else [],
     }
 
 
-def reference(tasks: list[Task], sample: list[Problem]) -> dict[str, Any]:
-    """The sample far more exactly: objective and average precision of each, and the worst gap."""
+def reference(tasks: list[Task], sample: list[Problem], every: bool) -> dict[str, Any]:
+    """The sample, or every problem, far more exactly: objectives and average precisions."""
+    wanted = set(sample)
     kept: dict[Problem, tuple[float, float]] = {}
     worst = 0.0
+    precisions: list[float] = []
     solver: Any = None
     for number, task in enumerate(tasks):
         if number == 0 or task.X is not tasks[number - 1].X:
             solver = None
             solver = SOLVERS["gram"](task.X, Settings(gap=REFERENCE_GAP, device="cpu"))
-        for C in task.Cs:
-            some = [one for one in sample if (one.task, one.C) == (number, C)]
-            columns = [one.column for one in some]
-            if not some:
-                continue
-            (found,) = solver.path(task.y[:, columns], task.weights[:, columns], [C])
+        columns = [
+            column
+            for column in range(task.y.shape[1])
+            if every or any(Problem(number, column, C) in wanted for C in task.Cs)
+        ]
+        if not columns:
+            continue
+        path = solver.path(task.y[:, columns], task.weights[:, columns], task.Cs)
+        for C, found in zip(task.Cs, path, strict=True):
             worst = max(worst, float(found.gap.max()))
-            for at, one in enumerate(some):
-                ap = precision(task, one.column, found.decision[:, at])
-                kept[one] = (float(found.primal[at]), ap)
-    return {"worst_gap": worst, "sample": [kept[problem] for problem in sample]}
+            for at, column in enumerate(columns):
+                problem = Problem(number, column, C)
+                if every or problem in wanted:
+                    ap = precision(task, column, found.decision[:, at])
+                    kept[problem] = (float(found.primal[at]), ap)
+                    precisions.append(ap)
+    return {
+        "worst_gap": worst,
+        "sample": [kept[problem] for problem in sample],
+        "precisions": precisions if every else [],
+    }
 
 
 def profile(tasks: list[Task], gap: float) -> dict[str, Any]:
@@ -183,5 +202,6 @@ def _peak() -> int:
 
 
 if __name__ == "__main__":
-    answer = main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
+    every = sys.argv[5:] == ["every"]
+    answer = main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), every)
     (Path(sys.argv[1]) / "answer.json").write_text(json.dumps(answer))

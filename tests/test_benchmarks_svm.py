@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import subprocess
 import sys
 from collections import Counter
@@ -148,14 +149,16 @@ def rows_of(svm: ModuleType, cases: ModuleType) -> dict[str, Any]:
         **{"missed": 0, "peak_bytes": 2**20, "bound_bytes": 2**21},
     }
     runs = [
-        run | {"seconds": s, "worst_gap": s * 1e-6, "sample": [(100.01, 0.5), (10.0, 0.7)]}
+        run
+        | {"seconds": s, "worst_gap": s * 1e-6, "sample": [(100.01, 0.5), (10.0, 0.7)]}
+        | {"precisions": [0.5, 0.7, math.nan]}
         for s in (5.0, 3.0, 4.0)
     ]
     solved = [
         {"seconds": 2.0, "objective": 101.0, "average_precision": 0.1, "converged": False},
         {"seconds": 1.0, "objective": 10.0, "average_precision": 0.74, "converged": True},
     ]
-    ours = svm.own(runs, exact)
+    ours = svm.own(runs, {"sample": exact, "precisions": [0.5004, 0.75, math.nan]})
     ours["peers"] = {"x": svm.compared([solved], sample, {1.0: 4, 2.0: 8}, 2, ours, exact)}
     return ours
 
@@ -166,6 +169,7 @@ def test_peers_are_compared_at_equal_threads_and_where_they_converged(module: An
     assert ours["worst_gap"] == pytest.approx(5e-6)
     assert ours["objective_over_reference"]["most"] == pytest.approx(1e-4)
     assert ours["ap_from_reference"] == pytest.approx(0.05)
+    assert ours["every_ap"] == {"problems": 2, "above": 1, "most": pytest.approx(0.05)}
     peer = ours["peers"]["x"]
     assert peer["seconds_scaled"]["median"] == (2 * 8 + 1 * 4) / 2
     assert peer["ratio"] == 10 / 4
@@ -194,6 +198,7 @@ def test_a_peer_stands_under_ours(
     assert "| **deepfeat** | 2 | 4.00 (3.00 to 5.00) |  |  | 0.0e+00 to 1.0e-04 | 5.0e-02 |" in page
     assert "| x | 2 | 10 | **2.5** | 1 of 2 | 0.0e+00 to 1.0e-02 | 1.0e-02 | 4.0e-02 |" in page
     assert "| 2 | 5.0e-06 | 0 | 7 | 1 MiB | 2 MiB |" in page
+    assert "of 2 average precisions 1 differ by more than 5e-4, the most by 5.0e-02" in page
 
 
 def test_a_small_run_is_shown(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
