@@ -203,8 +203,9 @@ def _solve_among(
         beta[part] = beta[part].scatter_add(1, index, found)
         return steps
 
-    batches = _batches(among.sum(1), kernel.threads)
-    state.counts["steps"] += sum(in_parallel(solve, batches, kernel.threads))
+    sizes = among.sum(1)
+    threads = min(kernel.threads, max(2, LARGEST_SET**2 // max(int(sizes.max()), 1) ** 2))
+    state.counts["steps"] += sum(in_parallel(solve, _batches(sizes, threads), threads))
     state.counts["exact_products"] += len(which)
     state.beta[which], state.f[which] = beta, kernel.product(beta)
     state.is_exact[which] = True
@@ -213,7 +214,7 @@ def _solve_among(
 def _batches(sizes: Tensor, threads: int) -> list[Tensor]:
     """Which problems go side by side: enough of them to keep every thread at work.
 
-    Matrices of one batch are no larger than those of one problem may be, divided by the threads.
+    All batches that are open at a time hold no more than two problems of the largest size.
     """
     entries = sizes.square().tolist()
     most = min(LARGEST_SET**2, sum(entries)) / threads

@@ -2,8 +2,9 @@
 
 Only rows with y f < 1 push, and the larger C the fewer there are. So a problem takes K among its
 working set, the rows with y f < 1 + MARGIN and those with beta, and walks to the optimum among them
-by Newton's method with a Cholesky factor a step. One product then tells f on all rows: it proves
-the optimum, or shows the rows that were missing. The working set only grows, so this ends.
+by Newton's method. A step has one Cholesky factor, in float32 if that is enough for K, beta and f
+in float64 to come right by residuals. One product then tells f on all rows: it proves the optimum,
+or shows the rows that were missing. The working set only grows, so this ends.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from deepfeat.classify.line_search import NOWHERE, line_minimum
 
 MARGIN = 0.1  # rows so near to the margin may cross it on the way
 MOST_STEPS = 60
-REFINEMENTS = 6  # they shrink by 20 at C = 128 on descriptors of unit length
+REFINEMENTS = 6  # of a solution by a factor in float32, before that factor is given up
 INNER = 0.1  # of the gap that is enough: what a linear system may leave of it
 
 

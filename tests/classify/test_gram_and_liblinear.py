@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from device import DEVICE
 from feature_like import feature_like
 from oracles.svm_gap import objective
 from sklearn.metrics import average_precision_score
@@ -41,7 +42,7 @@ def test_objectives_of_200_random_problems(solver: type, seed: int) -> None:
     weights = random.exponential(size=y.shape) * (random.random(y.shape) < 0.9)
     weights[:2] = 1
     C, scale = float(10 ** random.uniform(-3, 1.5)), float(random.uniform(0.3, 3))
-    asked = Settings(device="cpu", intercept_scaling=scale)
+    asked = Settings(device=DEVICE, intercept_scaling=scale)
     found = next(iter(solver(X, asked).path(y, weights, [C], with_coef=True)))
     assert found.met.all()
     for j in range(10):
@@ -66,7 +67,7 @@ def test_average_precision_is_that_of_liblinear(seed: int) -> None:
             for j, svc in enumerate(theirs)
         ]
         for gap, most in ((1e-4, 5e-4), (1e-6, 5e-5)):
-            solver = GramSolver(X, Settings(device="cpu", gap=gap))
+            solver = GramSolver(X, Settings(device=DEVICE, gap=gap))
             found = next(iter(solver.path(y, weights, [C])))
             own = [
                 average_precision_score(y[~train, j], found.decision[~train, j]) for j in range(5)

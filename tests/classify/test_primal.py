@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from device import DEVICE
 from feature_like import feature_like
 
 from deepfeat.classify.primal import PrimalSolver
@@ -37,7 +38,7 @@ for found in solver.path(y, np.ones(y.shape), [1e-3], with_coef=True):
 def test_both_solvers_agree() -> None:
     X, y = feature_like(700, 60, 4, seed=0)
     weights = np.where(np.arange(700)[:, None] % 4 == 0, 0.0, np.ones(y.shape))
-    asked, Cs = Settings(device="cpu", gap=1e-9), [1e-3, 1, 1e3, 0.1]
+    asked, Cs = Settings(device=DEVICE, gap=1e-9), [1e-3, 1, 1e3, 0.1]
     paths = [
         solver(X, asked).path(y, weights, Cs, with_coef=True)
         for solver in (GramSolver, PrimalSolver)
@@ -52,7 +53,7 @@ def test_both_solvers_agree() -> None:
 def test_the_whole_range_is_certified(columns: int) -> None:
     X, y = feature_like(600, columns, 3, seed=1)
     Cs = [1e-7, 1e-3, 1, 100, 1e5]
-    for found in PrimalSolver(X, Settings(device="cpu")).path(y, np.ones(y.shape), Cs):
+    for found in PrimalSolver(X, Settings(device=DEVICE)).path(y, np.ones(y.shape), Cs):
         assert found.met.all(), found.gap
 
 
@@ -60,7 +61,7 @@ def test_rows_that_are_not_finite_are_refused() -> None:
     X, _ = feature_like(50, 5, 1, seed=0)
     X[7, 2] = np.nan
     with pytest.raises(DataError, match="row 7"):
-        PrimalSolver(X, Settings(device="cpu"))
+        PrimalSolver(X, Settings(device=DEVICE))
 
 
 def test_a_matrix_larger_than_the_memory_allowed(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from device import DEVICE
 from feature_like import feature_like
 from oracles.svm_gap import bound, objective
 
@@ -17,7 +18,7 @@ WHOLE_RANGE = [1e-7, 1e-4, 0.01, 0.125, 1, 8, 128, 1e3, 1e5]
 def solve(
     X: np.ndarray, y: np.ndarray, weights: np.ndarray, Cs: list[float], **settings: object
 ) -> list[Solution]:
-    solver = GramSolver(X.astype(np.float32), Settings(device="cpu", **settings))
+    solver = GramSolver(X.astype(np.float32), Settings(device=DEVICE, **settings))
     return list(solver.path(y, weights, Cs, with_coef=True))
 
 
@@ -214,7 +215,7 @@ def test_rows_that_are_not_finite_are_refused(bad: float) -> None:
     X, _ = feature_like(20, 5, 1, seed=0)
     X[7, 2] = bad
     with pytest.raises(DataError, match="row 7"):
-        GramSolver(X, Settings(device="cpu"))
+        GramSolver(X, Settings(device=DEVICE))
 
 
 def test_the_hinge_is_refused_and_liblinear_named() -> None:
@@ -236,7 +237,7 @@ def test_problems_nobody_could_solve_are_refused(change: str) -> None:
     else:
         weights[2, 0] = {"negative": -1, "nan": np.nan}[change]
     with pytest.raises(DataError):
-        list(GramSolver(X, Settings(device="cpu")).path(y, weights, [C]))
+        list(GramSolver(X, Settings(device=DEVICE)).path(y, weights, [C]))
 
 
 def test_a_problem_that_misses_is_not_said_to_be_met() -> None:
@@ -249,22 +250,24 @@ def test_a_problem_that_misses_is_not_said_to_be_met() -> None:
 def test_progress_counts_every_problem() -> None:
     X, y = feature_like(60, 10, 3, seed=0)
     told: list[tuple[int, int]] = []
-    solver = GramSolver(X, Settings(device="cpu"))
+    solver = GramSolver(X, Settings(device=DEVICE))
     list(solver.path(y, np.ones(y.shape), [1, 0.1], report=lambda *now: told.append(now)))
     assert told == [(3, 6), (6, 6)]
 
 
 def test_many_rows_or_few_columns_go_without_K() -> None:
     X, _ = feature_like(500, 300, 1, seed=0)
-    name = [type(make_solver(X, Settings(device="cpu"), memory_bytes=m)).__name__ for m in (1, 1e9)]
+    name = [
+        type(make_solver(X, Settings(device=DEVICE), memory_bytes=m)).__name__ for m in (1, 1e9)
+    ]
     assert name == ["PrimalSolver", "GramSolver"]
-    assert type(make_solver(X[:, :20], Settings(device="cpu"))).__name__ == "PrimalSolver"
+    assert type(make_solver(X[:, :20], Settings(device=DEVICE))).__name__ == "PrimalSolver"
 
 
 def test_products_alone_solve_small_C_in_few_steps() -> None:
     """A wrong linear system would be mended by the exact paths: slow, and unseen elsewhere."""
     X, y = feature_like(900, 300, 5, seed=0)
-    solver = GramSolver(X, Settings(device="cpu"))
+    solver = GramSolver(X, Settings(device=DEVICE))
     Cs = [0.01, 0.02, 0.04, 0.08]
     assert all(found.met.all() for found in solver.path(y, np.ones(y.shape), Cs))
     assert solver.steps <= 3 * len(Cs)

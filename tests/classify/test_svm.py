@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from device import DEVICE
 from feature_like import feature_like
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import average_precision_score
@@ -20,7 +21,7 @@ from deepfeat.classify.svm import LinearSVM, LinearSVMCV
 from deepfeat.errors import UsageError
 
 
-@parametrize_with_checks([LinearSVM(device="cpu"), LinearSVMCV(Cs=3, cv=3, device="cpu")])
+@parametrize_with_checks([LinearSVM(device=DEVICE), LinearSVMCV(Cs=3, cv=3, device=DEVICE)])
 def test_scikit_learn_checks(estimator: object, check: object) -> None:
     check(estimator)
 
@@ -32,7 +33,7 @@ def many_classes() -> tuple[np.ndarray, np.ndarray]:
 
 def test_fits_are_those_of_linear_svc() -> None:
     X, y = many_classes()
-    ours = LinearSVM(2.0, class_weight={"bee": 3}, tol=1e-9, device="cpu").fit(X, y)
+    ours = LinearSVM(2.0, class_weight={"bee": 3}, tol=1e-9, device=DEVICE).fit(X, y)
     theirs = LinearSVC(C=2.0, class_weight={"bee": 3}, tol=1e-9, max_iter=100_000).fit(X, y)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-4 * np.abs(theirs.coef_).max())
     np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=1e-4)
@@ -42,7 +43,7 @@ def test_fits_are_those_of_linear_svc() -> None:
 
 def test_balanced_weights_are_those_of_linear_svc() -> None:
     X, y = many_classes()
-    ours = LinearSVM(class_weight="balanced", tol=1e-9, device="cpu").fit(X, y)
+    ours = LinearSVM(class_weight="balanced", tol=1e-9, device=DEVICE).fit(X, y)
     theirs = LinearSVC(class_weight="balanced", tol=1e-9, max_iter=100_000).fit(X, y)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-4 * np.abs(theirs.coef_).max())
 
@@ -51,17 +52,17 @@ def test_indicator_columns_are_problems_of_their_own_and_nan_claims_nothing() ->
     X, y = feature_like(300, 60, 3, seed=1)
     target = np.where(y > 0, 1.0, 0.0)
     target[:20, 1] = np.nan
-    svm = LinearSVM(tol=1e-9, class_weight={1: 2}, device="cpu").fit(X, target)
+    svm = LinearSVM(tol=1e-9, class_weight={1: 2}, device=DEVICE).fit(X, target)
     assert svm.decision_function(X).shape == (300, 3)
     assert set(np.unique(svm.predict(X))) == {0, 1}
-    one = LinearSVM(tol=1e-9, class_weight={1: 2}, device="cpu").fit(X[20:], target[20:, 1])
+    one = LinearSVM(tol=1e-9, class_weight={1: 2}, device=DEVICE).fit(X[20:], target[20:, 1])
     np.testing.assert_allclose(svm.coef_[1], one.coef_[0], atol=1e-5)
 
 
 def test_curve_is_that_of_scikit_learn_fold_by_fold() -> None:
     X, y = feature_like(360, 60, 3, seed=2)
     Cs = [0.01, 1.0, 30.0]
-    found = LinearSVMCV(Cs, cv=3, per_class=True, tol=1e-8, device="cpu").fit(X, (y > 0) * 1)
+    found = LinearSVMCV(Cs, cv=3, per_class=True, tol=1e-8, device=DEVICE).fit(X, (y > 0) * 1)
     assert found.scores_.shape == (3, 3, 3)
     expected = np.empty((3, 3, 3))
     for j in range(3):
@@ -73,7 +74,7 @@ def test_curve_is_that_of_scikit_learn_fold_by_fold() -> None:
     np.testing.assert_allclose(found.scores_, expected, atol=1e-4)
     best = expected.mean(axis=1).argmax(axis=0)
     assert found.C_.tolist() == [Cs[i] for i in best]
-    alone = [LinearSVM(C, tol=1e-8, device="cpu").fit(X, y[:, j]) for j, C in enumerate(found.C_)]
+    alone = [LinearSVM(C, tol=1e-8, device=DEVICE).fit(X, y[:, j]) for j, C in enumerate(found.C_)]
     np.testing.assert_allclose(found.coef_, [svm.coef_[0] for svm in alone], atol=1e-4)
 
 
@@ -82,7 +83,7 @@ def test_one_C_on_a_hold_out(scoring: str) -> None:
     X, y = many_classes()
     fold = np.where(np.arange(len(y)) % 5 == 0, 0, -1)
     Cs = [1e-4, 0.1, 10.0]
-    svm = LinearSVMCV(Cs, cv=PredefinedSplit(fold), scoring=scoring, tol=1e-7, device="cpu")
+    svm = LinearSVMCV(Cs, cv=PredefinedSplit(fold), scoring=scoring, tol=1e-7, device=DEVICE)
     svm.fit(X, y)
     curve = []
     for C in Cs:
@@ -98,7 +99,7 @@ def test_one_C_on_a_hold_out(scoring: str) -> None:
 def test_ties_go_to_the_smallest_C() -> None:
     X = np.array([[0.0], [0.1], [5.0], [5.1]] * 6)
     y = np.array([0, 0, 1, 1] * 6)
-    svm = LinearSVMCV([100.0, 10.0, 1000.0], cv=2, device="cpu").fit(X, y)
+    svm = LinearSVMCV([100.0, 10.0, 1000.0], cv=2, device=DEVICE).fit(X, y)
     assert (svm.mean_scores_ == 1).all()
     assert svm.C_ == 10
 
@@ -109,7 +110,7 @@ def test_a_class_missing_from_a_fold_is_nan_there() -> None:
     y[:, 0] = 0
     y[0, 0] = 1
     splits = [(np.arange(45), np.arange(45, 90)), (np.arange(45, 90), np.arange(45))]
-    svm = LinearSVMCV([1.0], cv=splits, device="cpu").fit(X, y)
+    svm = LinearSVMCV([1.0], cv=splits, device=DEVICE).fit(X, y)
     assert np.isnan(svm.scores_[0, :, 0]).all()  # nothing to rank, then nothing to learn from
     assert np.isnan(svm.mean_scores_[0]).tolist() == [True, False]
     assert svm.C_ == 1.0
@@ -118,7 +119,7 @@ def test_a_class_missing_from_a_fold_is_nan_there() -> None:
 def test_in_a_pipeline_and_a_grid() -> None:
     X, y = many_classes()
     grid = GridSearchCV(
-        make_pipeline(Normalizer(), LinearSVM(device="cpu")), {"linearsvm__C": [0.1, 1]}, cv=3
+        make_pipeline(Normalizer(), LinearSVM(device=DEVICE)), {"linearsvm__C": [0.1, 1]}, cv=3
     )
     assert grid.fit(X, y).score(X, y) > 0.6
 
@@ -126,7 +127,7 @@ def test_in_a_pipeline_and_a_grid() -> None:
 def test_a_problem_that_misses_is_named() -> None:
     X, y = feature_like(600, 300, 3, seed=0)
     with pytest.warns(ConvergenceWarning, match="for: 0"):
-        LinearSVM(tol=1e-40, device="cpu").fit(X, (y > 0) * 1)
+        LinearSVM(tol=1e-40, device=DEVICE).fit(X, (y > 0) * 1)
 
 
 def test_words_for_what_cannot_be_had() -> None:
@@ -134,7 +135,7 @@ def test_words_for_what_cannot_be_had() -> None:
     with pytest.raises(UsageError, match="liblinear"):
         LinearSVM(loss="hinge").fit(X, y)
     with pytest.raises(UsageError, match="average_precision"):
-        LinearSVMCV([1.0], cv=2, scoring="average_precison", device="cpu").fit(X, y)
+        LinearSVMCV([1.0], cv=2, scoring="average_precison", device=DEVICE).fit(X, y)
     with pytest.raises(ValueError, match="one class"):
         LinearSVM().fit(X, np.zeros(len(X)))
     with pytest.raises(ValueError, match="indicator"):
@@ -143,14 +144,14 @@ def test_words_for_what_cannot_be_had() -> None:
 
 def test_verbose_ends_with_problems_time_and_worst_gap(capsys: pytest.CaptureFixture[str]) -> None:
     X, y = many_classes()
-    chosen = LinearSVMCV(Cs=[0.1, 1], cv=3, verbose=1, device="cpu").fit(X, y)
+    chosen = LinearSVMCV(Cs=[0.1, 1], cv=3, verbose=1, device=DEVICE).fit(X, y)
     (line,) = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"28 problems in \d+\.\d s, worst gap \d\.\de-\d\d", line)  # 4 (2 x 3 + 1)
     worst = max(chosen.worst_gap_, chosen.gap_.max())
     assert line.endswith(f"{worst:.1e}")
-    LinearSVM(verbose=1, device="cpu").fit(X, y)
+    LinearSVM(verbose=1, device=DEVICE).fit(X, y)
     assert capsys.readouterr().out.startswith("4 problems in ")
-    LinearSVM(device="cpu").fit(X, y)
+    LinearSVM(device=DEVICE).fit(X, y)
     assert capsys.readouterr().out == ""
 
 
