@@ -22,6 +22,7 @@ from deepfeat.classify.parallel import in_parallel
 ROWS_AT_A_TIME = 64  # of K in float64: a block that stays in the cache while it is multiplied
 ROWS_OF_X = 1024  # at most, in float64: so is their part of K
 ENTRIES_OF_X = 1 << 22  # at most: 32 MB, two such blocks while K is made
+SMALL = 1 << 20  # entries of K up to which one thread takes a product
 LARGEST_COPY = 0.7  # of the rows: 0.7^2 is half of N^2
 
 
@@ -65,7 +66,8 @@ class Gram:
                 rows.copy_(_cut(self.high, which, over)).add_(_cut(self.low, which, over))
                 result[:, part] = beta @ rows.T
 
-        threads = torch.get_num_threads() if beta.device.type == "cpu" else 1
+        is_small = count * beta.shape[1] < SMALL or beta.device.type != "cpu"
+        threads = 1 if is_small else torch.get_num_threads()
         starts = range(0, count, ROWS_AT_A_TIME)
         in_parallel(fill, [starts[i::threads] for i in range(threads)], threads)
         return result  # (P, n) -> (P, m)

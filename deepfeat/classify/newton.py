@@ -38,6 +38,7 @@ ROUGH = 4  # failures of float32, f made exact after each, before products are f
 GIVE_UP = 3  # exact steps that lead nowhere: rounding is all that is left
 CHOLESKY_PRICE = 2.5  # products of 2 N^2 that a factor of n^3 / 3 is worth, all its work in it
 LARGEST_SET = 3072  # rows up to which K among them is taken: 76 MB, and three times that to solve
+SMALL_SET = 200  # rows, on average, below which threads would wait for each other in Python
 AMONG = 0.3  # of the tolerance: what the working set may leave of it
 
 
@@ -205,6 +206,8 @@ def _solve_among(
 
     sizes = among.sum(1)
     threads = min(kernel.threads, max(2, LARGEST_SET**2 // max(int(sizes.max()), 1) ** 2))
+    if float(sizes.double().mean()) < SMALL_SET:
+        threads = 1
     state.counts["steps"] += sum(in_parallel(solve, _batches(sizes, threads), threads))
     state.counts["exact_products"] += len(which)
     state.beta[which], state.f[which] = beta, kernel.product(beta)
