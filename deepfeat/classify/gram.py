@@ -94,17 +94,17 @@ class Gram:
 
 def make_gram(X: NDArray[np.float32], constant: float, device: torch.device) -> Gram:
     """K of the rows of X, summed in float64, the lower half only."""
-    rows = torch.from_numpy(X)
-    count = len(rows)
+    count = len(X)
     high = torch.empty((count, count), dtype=torch.float32, device=device)
     low = torch.empty_like(high)
     square = mean_square(X) + constant
     square = square if square > 0 else 1.0
     blocks = blocks_of(X)
     for i, below in enumerate(blocks):
-        left = rows[below].to(device).double()
+        left = torch.from_numpy(X[below].astype(np.float64)).to(device)
         for right in blocks[: i + 1]:
-            exact = left @ rows[right].to(device).double().T  # (b, D) x (D, b') -> (b, b')
+            other = torch.from_numpy(X[right].astype(np.float64)).to(device)
+            exact = left @ other.T  # (b, D) x (D, b') -> (b, b')
             exact.add_(constant).div_(square)
             high[below, right] = exact
             low[below, right] = exact.sub_(high[below, right])

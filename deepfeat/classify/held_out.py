@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,14 @@ from deepfeat.classify.labels import Labels
 from deepfeat.tables import look_up
 
 FOLDS = 5
+NEVER = float(np.finfo(np.float32).min)  # the score of a class that a fold cannot be fitted for
+
+
+def grid(Cs: int | Iterable[float]) -> NDArray[np.float64]:
+    """The values of C asked for, or so many from 1e-4 to 1e4."""
+    if isinstance(Cs, (int, np.integer)):
+        return np.logspace(-4, 4, int(Cs))
+    return np.asarray(list(Cs), np.float64)
 
 
 def folds(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
-from deepfeat.errors import UsageError
+from deepfeat.errors import DataError, UsageError
+
+
+@contextmanager
+def value_errors() -> Iterator[None]:
+    """scikit-learn's users catch ValueError."""
+    try:
+        yield
+    except DataError as error:
+        raise ValueError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +37,7 @@ class Labels:
     names: NDArray[Any]
     code: NDArray[np.intp]
     is_indicator: bool
+    negative: int = 0  # what an indicator matrix has where a class is not: 0 or -1
 
     @property
     def is_binary(self) -> bool:
@@ -35,7 +46,7 @@ class Labels:
     def decide(self, decision: NDArray[np.floating[Any]]) -> NDArray[Any]:
         """Predictions from decision values; ties go to the first class."""
         if self.is_indicator:
-            return (decision > 0).astype(np.int64)
+            return np.where(decision > 0, 1, self.negative)
         at = (decision > 0).astype(np.intp) if self.is_binary else decision.argmax(axis=1)
         return np.asarray(self.names[at])
 
@@ -86,7 +97,8 @@ def _indicator(y: ArrayLike, rows: int) -> Labels:
         )
     columns = np.where(matrix == 1, 1, -1).astype(np.int8)
     names = np.arange(matrix.shape[1])
-    return Labels(columns, is_known, names, np.zeros(0, np.intp), True)
+    negative = -1 if -1.0 in found else 0
+    return Labels(columns, is_known, names, np.zeros(0, np.intp), True, negative)
 
 
 def class_weights(labels: Labels, given: Mapping[Any, float] | str | None) -> NDArray[np.float64]:

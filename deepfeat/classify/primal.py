@@ -23,16 +23,15 @@ from torch import Tensor
 from deepfeat.classify.gram import pick_device
 from deepfeat.classify.line_search import NOWHERE, line_minimum
 from deepfeat.classify.problems import Settings, Solution, check_matrix, check_problems
+from deepfeat.classify.walk import FEW, POLISHED, ROUGHLY, aim, stops
 from deepfeat.errors import UsageError
 
 BLOCK_VALUES = 1 << 20  # of X at a time: 8 MB of float64
 MOST_STEPS = 80
-AIM = 0.2  # of the gap asked for, as in solver.py
 INNER, FORCING = 0.1, 0.05  # of the gap asked for, and of the gradient's length
 LEAST_PRODUCTS = 5
 RANK = 64
 GIVE_UP = 3  # steps that lead nowhere: rounding is all that is left
-FEW, POLISHED = 512, 1e-16  # rows up to which the last digits cost nothing
 SAMPLE = 2048  # rows from which the preconditioner is made
 
 
@@ -69,8 +68,11 @@ class PrimalSolver:
         self.device = pick_device(settings.device)
         self.scale = settings.intercept_scaling if settings.fit_intercept else 0.0
         self.steps = 0
+        square = 0.0
         for block in self._slices():
             check_matrix(X[block])
+            square += float(np.square(X[block], dtype=np.float64).sum())
+        self.square = square / max(len(X), 1) + self.scale**2  # of a row, on average
         self.basis, self.values = self._low_rank()
 
     def path(
@@ -93,10 +95,14 @@ class PrimalSolver:
         walk = _Walk(
             c.new_zeros((P, self.X.shape[1] + 1)), c.new_zeros((P, N)), infinite, infinite, few
         )
+        wanted = sorted(set(Cs))
         waiting: dict[float, Solution] = {}
-        told = 0
-        for C in sorted(set(Cs)):
-            self._advance(walk, labels, C * c, AIM * self.settings.gap)
+        told = done = 0
+        for C in stops(wanted, self.square * float(weights.max(initial=0))):
+            if C not in wanted:
+                self._advance(walk, labels, C * c, ROUGHLY)
+                continue
+            self._advance(walk, labels, C * c, aim(self.settings.gap))
             if N <= FEW:
                 found = walk.W, walk.f, walk.gap, walk.primal
                 walk.W, walk.f = walk.W.clone(), walk.f.clone()
@@ -106,7 +112,8 @@ class PrimalSolver:
                     now[worse] = before[worse]
             waiting[C] = self._solution(walk, with_coef)
             if report is not None:
-                report(len(waiting) * P, len(set(Cs)) * P)
+                done += P
+                report(done, len(wanted) * P)
             while told < len(Cs) and Cs[told] in waiting:
                 value = Cs[told]
                 told += 1

@@ -33,14 +33,9 @@ from deepfeat.classify.problems import (
     check_problems,
 )
 from deepfeat.classify.targets import Kernel, State
+from deepfeat.classify.walk import FEW, POLISHED, ROUGHLY, aim, stops
 from deepfeat.errors import UsageError
 
-AIM, LEAST_AIM, AT_LEAST = 1e-5, 1e-10, 0.2  # of the gap asked for; see ``aim``
-ROUGHLY = 1e-2  # the gap at values of C that nobody asked for
-FIRST = 0.03  # C times the mean diagonal of K from which a cold start is cheap
-STRIDE = 4.0  # from there upwards
-FEW = 512  # rows up to which every problem is solved to the last digits: it costs nothing
-POLISHED = 1e-16
 ENTRIES = 1 << 21  # of a block of problems: 16 MB for each of the arrays that a step needs
 MOST_COLUMNS = 4096  # up to which a problem that K cannot solve is solved on w
 
@@ -96,7 +91,7 @@ class GramSolver:
         ]
         wanted = sorted(set(Cs))
         waiting: dict[float, Solution] = {}
-        told = 0
+        told = done = 0
         for C in stops(wanted, self.gram.square * float(weights.max(initial=0))):
             is_wanted = C in wanted
             tolerance = aim(self.settings.gap) if is_wanted else ROUGHLY
@@ -106,7 +101,8 @@ class GramSolver:
                 found = self._solution(groups, y.shape[1], with_coef)
                 waiting[C] = self._mend(found, y, weights, C)
                 if report is not None:
-                    report(len(waiting) * y.shape[1], len(wanted) * y.shape[1])
+                    done += y.shape[1]
+                    report(done, len(wanted) * y.shape[1])
             taken = sum(group.state.counts["steps"] for group in groups)
             self.steps = max(self.steps, -(-taken // max(y.shape[1], 1)), 1)
             while told < len(Cs) and Cs[told] in waiting:
@@ -250,28 +246,6 @@ def group_columns(
     if whole:
         groups.append((np.array(whole), None))
     return groups
-
-
-def aim(gap: float) -> float:
-    """The gap to stop at: far below the one asked for, while that costs little.
-
-    Average precision moves with the root of the gap, and a pair of rows exchanged at the top of a
-    rare class's ranking moves it by more than a gap of 1e-4 lets one expect. At 1e-9 none of 2,730
-    moved by 5e-4, and the time is a third more than at 2e-5.
-    """
-    return min(AT_LEAST * gap, max(AIM * gap, LEAST_AIM))
-
-
-def stops(wanted: Sequence[float], scale: float) -> list[float]:
-    """The values of C to walk over: those wanted, and some below the first if it is large."""
-    if not wanted or scale <= 0:
-        return list(wanted)
-    before = []
-    C = FIRST / scale
-    while wanted[0] / 2 > C:
-        before.append(C)
-        C *= STRIDE
-    return before + list(wanted)
 
 
 def make_solver(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from deepfeat.classify.choose import Fold, choose, fit, mean_over
-from deepfeat.classify.held_out import folds, score_columns
-from deepfeat.classify.labels import Labels, class_weights, read_labels
+from deepfeat.classify.held_out import NEVER, folds, grid, score_columns
+from deepfeat.classify.labels import Labels, class_weights, read_labels, value_errors
 from deepfeat.classify.problems import Settings, Solver
 from deepfeat.classify.progress import end_line, progress
 from deepfeat.classify.solver import make_solver
-from deepfeat.errors import DataError, UsageError
+from deepfeat.errors import UsageError
 
 ClassWeight = Mapping[Any, float] | str | None
 
@@ -33,7 +33,7 @@ class _Linear(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
         """w.x + b: (N, L) float64, or (N,) of the second class if there are two."""
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         rows = validate_data(self, X, dtype=np.float64, reset=False)
         values: NDArray[np.float64] = rows @ self.coef_.T + self.intercept_  # (N, D) -> (N, L)
         return values[:, 0] if self._labels.is_binary else values
@@ -84,7 +84,8 @@ class _Linear(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         C: NDArray[np.float64],
     ) -> None:
         """Fit each column at its own C: those that share it together."""
-        solution = fit(solver, labels.y, weights, C, report=progress(self.verbose))
+        with value_errors():
+            solution = fit(solver, labels.y, weights, C, report=progress(self.verbose))
         assert solution.coef is not None
         self.coef_ = solution.coef.astype(np.float64)
         self.intercept_, self.gap_ = solution.intercept, solution.gap
@@ -215,7 +216,7 @@ class LinearSVMCV(_Linear):
         NaN where a fold holds no row of the class.
     mean_scores_ : (n_Cs, L) float64
     at_edge_ : bool, or (L,) bool
-        Whether C is the first or last of several.
+        Whether C is the least or the greatest of several.
     Cs_ : (n_Cs,) float64
     worst_gap_ : float
         Over all problems of the choice.
@@ -257,26 +258,36 @@ class LinearSVMCV(_Linear):
         started = time.monotonic()
         settings = self._settings()
         rows, labels, weights = self._read(X, y, sample_weight)
-        self.Cs_ = _grid(self.Cs)
+        self.Cs_ = grid(self.Cs)
         is_train, is_test = folds(self.cv, rows, labels)  # (F, N, L)
         solver = make_solver(rows, settings)
 
         def score(decision: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-            return score_columns(self.scoring, labels, np.nan_to_num(decision), mask)
+            return score_columns(self.scoring, labels, np.nan_to_num(decision, nan=NEVER), mask)
 
         held = [Fold(train, test) for train, test in zip(is_train, is_test, strict=True)]
         per = "class" if self.per_class else "all"
-        try:
+        with value_errors():
             choice = choose(
                 solver, labels.y, weights, held, self.Cs_.tolist(), score,
                 per=per, report=progress(self.verbose),
             )  # fmt: skip
-        except DataError as error:  # scikit-learn's users catch ValueError
-            raise ValueError(str(error)) from error
+        if choice.missed:
+            some = ", ".join(
+                f"C {C:g} in fold {fold} for {labels.names[j]}" for C, fold, j in choice.missed[:5]
+            )
+            warnings.warn(
+                f"{len(choice.missed)} problems missed gap {self.tol:.1e}, the worst at "
+                f"{choice.worst_gap:.1e}: {some}",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         self.scores_, self.worst_gap_ = choice.curve, choice.worst_gap
         self.mean_scores_ = mean_over(self.scores_, 1)  # (n_Cs, F, L) -> (n_Cs, L)
         self.C_ = choice.C if self.per_class else float(choice.C[0])
         self.at_edge_ = choice.at_edge if self.per_class else bool(choice.at_edge[0])
+        if hasattr(self, "coef_"):  # of an earlier fit
+            del self.coef_
         if self.refit:
             self._fit_at(solver, labels, weights, choice.C)
         self.n_iter_ = solver.steps
@@ -285,9 +296,3 @@ class LinearSVMCV(_Linear):
             worst = max(choice.worst_gap, float(self.gap_.max()) if self.refit else 0.0)
             print(end_line(problems, worst, time.monotonic() - started))
         return self
-
-
-def _grid(Cs: int | Iterable[float]) -> NDArray[np.float64]:
-    if isinstance(Cs, (int, np.integer)):
-        return np.logspace(-4, 4, int(Cs))
-    return np.asarray(list(Cs), np.float64)

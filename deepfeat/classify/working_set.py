@@ -52,6 +52,7 @@ def optima(
     f = _times(K, beta, everyone)
     best, least = beta.clone(), torch.full_like(enough, torch.inf)
     live, steps = everyone, 0
+    is_last = torch.zeros_like(everyone, dtype=torch.bool)
     for _ in range(MOST_STEPS):
         clipped, f_clipped = feasible(y[live], beta[live]), f[live]
         changed = torch.nonzero((clipped != beta[live]).any(1))[:, 0]
@@ -59,7 +60,7 @@ def optima(
         gap, primal = relative_gap(y[live], c[live], clipped, f_clipped)
         better = gap <= least[live]
         best[live[better]], least[live[better]] = clipped[better], gap[better]
-        is_open = least[live] > enough[live]
+        is_open = (least[live] > enough[live]) & ~is_last[live]
         live, primal = live[is_open], primal[is_open]
         if not len(live):
             break
@@ -79,9 +80,11 @@ def optima(
         way, d_f = target - beta[live], f_target - f[live]
         norms = ((beta[live] * d_f).sum(1), (way * d_f).sum(1))
         t = line_minimum(y[live], c[live], f[live], d_f, norms, 1.0)[:, None]
+        # Where w cannot move, as at an optimum of w = 0, beta may have to all the same: a last try.
+        is_last[live] = t[:, 0] < NOWHERE
+        t[t < NOWHERE] = 1
         beta[live] = torch.where(t == 1, target, beta[live] + t * way)
         f[live] = torch.where(t == 1, f_target, f[live] + t * d_f)
-        live = live[t[:, 0] >= NOWHERE]
     return best, steps
 
 

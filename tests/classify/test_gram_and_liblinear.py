@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from device import DEVICE
 from feature_like import feature_like
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from oracles.svm_gap import objective
 from sklearn.metrics import average_precision_score
 from sklearn.svm import LinearSVC
@@ -74,3 +76,46 @@ def test_average_precision_is_that_of_liblinear(seed: int) -> None:
             ]
             distance = np.abs(np.array(own) - expected)
             assert (distance <= most).all(), distance
+
+
+@pytest.mark.parametrize("solver", [GramSolver, PrimalSolver])
+@pytest.mark.parametrize("seed", range(3))
+def test_objectives_where_the_stopping_rule_decides(solver: type, seed: int) -> None:
+    """More rows than those that are solved to the last digits whatever gap is asked for."""
+    random = np.random.default_rng([7, seed])
+    X, y = feature_like(int(random.integers(520, 800)), 100, 4, seed)
+    weights = random.exponential(size=y.shape) * (random.random(y.shape) < 0.9)
+    C = float(10 ** random.uniform(-2, 1))
+    found = next(iter(solver(X, Settings(device=DEVICE)).path(y, weights, [C])))
+    for j in range(4):
+        c = C * weights[:, j]
+        theirs = by_liblinear(X, y[:, j], c)
+        best = objective(X, y[:, j], c, theirs.coef_[0], theirs.intercept_[0])
+        assert found.primal[j] == pytest.approx(best, rel=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(2, 30),
+    columns=st.integers(1, 8),
+    C=st.floats(1e-3, 10),
+    seed=st.integers(0, 2**32 - 1),
+    repeated=st.booleans(),
+    solver=st.sampled_from([GramSolver, PrimalSolver]),
+)
+def test_small_problems_are_liblinears(
+    rows: int, columns: int, C: float, seed: int, repeated: bool, solver: type
+) -> None:
+    random = np.random.default_rng(seed)
+    X = random.integers(-3, 4, size=(rows, columns)).astype(np.float32)
+    if repeated:
+        X[rows // 2 :] = X[: rows - rows // 2]
+    y = random.choice([-1, 1], size=(rows, 1)).astype(np.int8)
+    y[0], y[1] = 1, -1
+    weights = random.choice([0.0, 0.5, 1.0, 3.0], size=y.shape)
+    weights[:2] = 1
+    found = next(iter(solver(X, Settings(device=DEVICE)).path(y, weights, [C])))
+    theirs = by_liblinear(X, y[:, 0], C * weights[:, 0])
+    best = objective(X, y[:, 0], C * weights[:, 0], theirs.coef_[0], theirs.intercept_[0])
+    assert found.met.all()
+    assert found.primal[0] == pytest.approx(best, rel=1e-4)

@@ -80,3 +80,12 @@ def test_a_matrix_larger_than_the_memory_allowed(tmp_path: Path) -> None:
     done = run(130 << 20)
     assert done.stdout.split() == ["True"], done.stderr[-500:]
     assert run(8 << 20).returncode != 0  # the limit is one
+
+
+@pytest.mark.parametrize("C", [1e3, 1e5])
+@pytest.mark.parametrize("unit", [1, 100])
+def test_a_cold_start_at_large_C_is_certified(C: float, unit: float) -> None:
+    X, y = feature_like(700, 200, 3, seed=5)
+    solver = PrimalSolver(unit * X, Settings(device=DEVICE))
+    (found,) = solver.path(y, np.ones(y.shape), [C])
+    assert found.met.all(), found.gap

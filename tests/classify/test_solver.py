@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+from functools import partial
+
 import numpy as np
 import pytest
 from device import DEVICE
 from feature_like import feature_like
 from oracles.svm_gap import bound, objective
 
+from deepfeat.classify.primal import PrimalSolver
 from deepfeat.classify.problems import Settings, Solution
 from deepfeat.classify.solver import GramSolver, group_columns, make_solver
 from deepfeat.errors import DataError, UsageError
@@ -271,3 +275,43 @@ def test_products_alone_solve_small_C_in_few_steps() -> None:
     Cs = [0.01, 0.02, 0.04, 0.08]
     assert all(found.met.all() for found in solver.path(y, np.ones(y.shape), Cs))
     assert solver.steps <= 3 * len(Cs)
+
+
+def _note(told: list[tuple[int, int]], done: int, total: int) -> None:
+    told.append((done, total))
+
+
+def test_progress_counts_every_problem_of_an_ascending_grid() -> None:
+    X, y = feature_like(60, 10, 3, seed=0)
+    for kind in (GramSolver, PrimalSolver):
+        told: list[tuple[int, int]] = []
+        report = partial(_note, told)
+        list(
+            kind(X, Settings(device=DEVICE)).path(y, np.ones(y.shape), [0.1, 1, 10], report=report)
+        )
+        assert told == [(3, 9), (6, 9), (9, 9)]
+
+
+@pytest.mark.parametrize("rows", [300, 700])
+def test_an_optimum_of_w_0_is_certified_where_columns_are_many(rows: int) -> None:
+    """No rows' labels can be told apart: w = 0, and beta is not 0."""
+    y = np.where(np.arange(rows)[:, None] % 2 == 0, [1, -1], [-1, 1]).astype(np.int8)
+    weights = np.ones(y.shape)
+    random = np.random.default_rng(0)
+    twins = np.repeat(random.normal(size=(rows // 2, 5000)), 2, axis=0)
+    for X in (np.zeros((rows, 5000)), twins / 70):
+        for C, found in zip([0.1, 10], solve(X, y, weights, [0.1, 10]), strict=True):
+            assert found.met.all(), found.gap
+            np.testing.assert_allclose(found.primal, C * rows, rtol=1e-4)
+
+
+def test_rows_may_be_reversed_or_read_only() -> None:
+    X, y = feature_like(520, 300, 2, seed=0)
+    X.setflags(write=False)
+    weights = np.ones(y.shape)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (plain,) = solve(X, y, weights, [1.0])
+        solver = GramSolver(X[::-1], Settings(device=DEVICE))
+        (back,) = solver.path(y[::-1], weights, [1.0])
+    np.testing.assert_allclose(back.primal, plain.primal, rtol=1e-7)

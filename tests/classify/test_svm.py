@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from device import DEVICE
 from feature_like import feature_like
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import GridSearchCV, PredefinedSplit, StratifiedKFold
 from sklearn.pipeline import make_pipeline
@@ -164,3 +164,42 @@ def test_progress_is_told_between_the_first_problem_and_the_last(
     report(2000, 2000)
     assert capsys.readouterr().out == "1,000 of 2,000 problems\n"
     assert progress(0) is None
+
+
+def test_problems_that_miss_on_a_fold_are_named() -> None:
+    X, y = feature_like(120, 20, 2, seed=5)
+    with pytest.warns(ConvergenceWarning, match=r"C 1 in fold \d for"):
+        LinearSVMCV([1.0], cv=2, tol=1e-40, refit=False, device=DEVICE).fit(X, (y > 0) * 1)
+
+
+def test_without_a_refit_nothing_of_an_earlier_fit_is_left() -> None:
+    X, y = many_classes()
+    svm = LinearSVMCV([1.0], cv=2, device=DEVICE).fit(X, y)
+    svm.set_params(refit=False).fit(X, y)
+    with pytest.raises(NotFittedError):
+        svm.predict(X)
+
+
+def test_a_class_missing_from_a_fold_is_never_predicted_there() -> None:
+    """As scikit-learn, whose fold does not know the class at all."""
+    X, y = many_classes()
+    y = np.where(np.arange(len(y)) == 7, "emu", y)  # one row: without it where it is held out
+    split = [(np.arange(100, 420), np.arange(100))]
+    found = LinearSVMCV([0.1], cv=split, scoring="accuracy", tol=1e-8, device=DEVICE).fit(X, y)
+    theirs = LinearSVC(C=0.1, tol=1e-8, max_iter=100_000).fit(X[100:], y[100:])
+    known = found.scores_[0, 0][~np.isnan(found.scores_[0, 0])]
+    assert known == pytest.approx(theirs.score(X[:100], y[:100]))
+
+
+def test_indicators_of_minus_one_are_predicted_as_they_came() -> None:
+    X, y = feature_like(300, 40, 3, seed=1)
+    svm = LinearSVM(device=DEVICE).fit(X, y)
+    assert set(np.unique(svm.predict(X)).tolist()) == {-1, 1}
+    assert svm.score(X, y) > 0.3
+
+
+@pytest.mark.parametrize("C", [0.0, -1.0])
+def test_a_C_that_is_not_positive_is_a_value_error(C: float) -> None:
+    X, y = many_classes()
+    with pytest.raises(ValueError, match="positive"):
+        LinearSVM(C, device=DEVICE).fit(X, y)
