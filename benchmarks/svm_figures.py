@@ -49,7 +49,14 @@ def _case(name: str) -> str:
             words,
             table((*head, *quality), solvers),
             table(
-                ("threads", "worst gap of all", "missed", "Newton steps", "memory", "bound"),
+                (
+                    "threads",
+                    "worst gap of all",
+                    "missed",
+                    "Newton steps",
+                    "memory",
+                    "2.5 N² x 4 bytes",
+                ),
                 [(count, *_whole(ours)) for count, ours in threads.items()],
             ),
             *(_every(ours["every_ap"]) for ours in [middle] if ours["every_ap"]),
