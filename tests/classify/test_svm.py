@@ -16,7 +16,9 @@ from sklearn.preprocessing import Normalizer
 from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from deepfeat.classify.problems import Settings
 from deepfeat.classify.progress import progress
+from deepfeat.classify.solver import make_solver
 from deepfeat.classify.svm import LinearSVM, LinearSVMCV
 from deepfeat.errors import UsageError
 
@@ -26,13 +28,18 @@ def test_scikit_learn_checks(estimator: object, check: object) -> None:
     check(estimator)
 
 
-def many_classes() -> tuple[np.ndarray, np.ndarray]:
-    X, y = feature_like(420, 60, 4, seed=0)
+# Few columns are solved on w; among more than 512 rows no problem is solved to the last digits.
+WITHOUT_K, WITH_K = (420, 60), (600, 300)
+
+
+def many_classes(rows: int = 420, columns: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    X, y = feature_like(rows, columns, 4, seed=0)
     return X, np.array(["ant", "bee", "cat", "dog"])[np.where(y > 0, 1, 0).argmax(axis=1)]
 
 
-def test_fits_are_those_of_linear_svc() -> None:
-    X, y = many_classes()
+@pytest.mark.parametrize("shape", [WITHOUT_K, WITH_K])
+def test_fits_are_those_of_linear_svc(shape: tuple[int, int]) -> None:
+    X, y = many_classes(*shape)
     ours = LinearSVM(2.0, class_weight={"bee": 3}, tol=1e-9, device=DEVICE).fit(X, y)
     theirs = LinearSVC(C=2.0, class_weight={"bee": 3}, tol=1e-9, max_iter=100_000).fit(X, y)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-4 * np.abs(theirs.coef_).max())
@@ -41,8 +48,9 @@ def test_fits_are_those_of_linear_svc() -> None:
     assert (ours.gap_ <= 1e-9).all()
 
 
-def test_balanced_weights_are_those_of_linear_svc() -> None:
-    X, y = many_classes()
+@pytest.mark.parametrize("shape", [WITHOUT_K, WITH_K])
+def test_balanced_weights_are_those_of_linear_svc(shape: tuple[int, int]) -> None:
+    X, y = many_classes(*shape)
     ours = LinearSVM(class_weight="balanced", tol=1e-9, device=DEVICE).fit(X, y)
     theirs = LinearSVC(class_weight="balanced", tol=1e-9, max_iter=100_000).fit(X, y)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-4 * np.abs(theirs.coef_).max())
@@ -59,8 +67,9 @@ def test_indicator_columns_are_problems_of_their_own_and_nan_claims_nothing() ->
     np.testing.assert_allclose(svm.coef_[1], one.coef_[0], atol=1e-5)
 
 
-def test_curve_is_that_of_scikit_learn_fold_by_fold() -> None:
-    X, y = feature_like(360, 60, 3, seed=2)
+@pytest.mark.parametrize("shape", [WITHOUT_K, WITH_K])
+def test_curve_is_that_of_scikit_learn_fold_by_fold(shape: tuple[int, int]) -> None:
+    X, y = feature_like(*shape, 3, seed=2)
     Cs = [0.01, 1.0, 30.0]
     found = LinearSVMCV(Cs, cv=3, per_class=True, tol=1e-8, device=DEVICE).fit(X, (y > 0) * 1)
     assert found.scores_.shape == (3, 3, 3)
@@ -203,3 +212,9 @@ def test_a_C_that_is_not_positive_is_a_value_error(C: float) -> None:
     X, y = many_classes()
     with pytest.raises(ValueError, match="positive"):
         LinearSVM(C, device=DEVICE).fit(X, y)
+
+
+def test_shapes_of_these_tests_reach_both_solvers() -> None:
+    settings = Settings(device=DEVICE)
+    names = [type(make_solver(many_classes(*s)[0], settings)).__name__ for s in (WITHOUT_K, WITH_K)]
+    assert names == ["PrimalSolver", "GramSolver"]
