@@ -1,6 +1,7 @@
 """Squared-hinge SVMs over more rows than K could have: Newton's method on w, streaming X.
 
-X may lie on disk (a memory map): it is read in blocks, and one reading serves all problems. With
+X may lie on disk (a memory map): it is read in blocks, and one reading is a product for all
+problems; a factor takes a reading for each problem. With
 xi = max(0, 1 - y f) and alpha = 2 c xi the gradient of the objective is w - w', w' = X^T (y alpha),
 and w' t is the best dual point of its kind, so that the gap comes with the gradient:
 

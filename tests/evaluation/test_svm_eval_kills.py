@@ -20,11 +20,11 @@ from trees import make_caltech
 DEEPFEAT = Path(sys.executable).with_name("deepfeat")
 KILLS = 2  # during extraction
 PATIENCE_S = 120.0
-# Hundreds of problems a split, so that there is a time to be killed in.
+# A thousand problems a split, so that there is a time to be killed in.
 SETS = (
     "extract.network=vgg8-small", "extract.weights=random:0", "extract.layer=pool5",
     "extract.scales=[96]", "split.train=0.6", "svm.select={on = 'kfold', folds = 3}",
-    "svm.C={base = 2, from = -4, to = 5}",
+    "svm.C={base = 1.1, from = -40, to = 50}",
 )  # fmt: skip
 
 
