@@ -23,7 +23,7 @@ PATIENCE_S = 120.0
 # A thousand problems a split, so that there is a time to be killed in.
 SETS = (
     "extract.network=vgg8-small", "extract.weights=random:0", "extract.layer=pool5",
-    "extract.scales=[96]", "split.train=0.6", "svm.select={on = 'kfold', folds = 3}",
+    "extract.scales=[224]", "split.train=0.6", "svm.select={on = 'kfold', folds = 3}",
     "svm.C={base = 1.1, from = -40, to = 50}",
 )  # fmt: skip
 
