@@ -50,6 +50,7 @@ def images(tmp_path_factory):
 
 
 def command(images, folder):
+    """It hears SIGINT even if these tests run in the background, where a shell has it ignored."""
     sets = [word for one in SETS for word in ("--set", one)]
     return subprocess.Popen(
         [DEEPFEAT, "svm-eval", "folder", "--data", images, *sets, "-o", folder / "r.json",
@@ -58,6 +59,7 @@ def command(images, folder):
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
