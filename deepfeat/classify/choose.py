@@ -155,7 +155,7 @@ def fit(
     """Fit every class at its C (L,), with coefficients; classes that share one go together."""
     rows, classes = y.shape
     decision = np.empty((rows, classes), np.float32)
-    coef: NDArray[np.float32] | None = None
+    coef: NDArray[np.float64] | None = None
     numbers = {name: np.empty(classes) for name in ("intercept", "primal", "gap")}
     met = np.empty(classes, bool)
     for value in np.unique(C):
@@ -165,7 +165,7 @@ def fit(
         )
         assert one.coef is not None
         if coef is None:
-            coef = np.empty((classes, one.coef.shape[1]), np.float32)
+            coef = np.empty((classes, one.coef.shape[1]))
         decision[:, at], coef[at], met[at] = one.decision, one.coef, one.met
         for name, values in numbers.items():
             values[at] = getattr(one, name)

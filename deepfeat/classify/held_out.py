@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
-from sklearn.model_selection import StratifiedKFold, check_cv
+from sklearn.model_selection import check_cv
 
+from deepfeat.classify.choose import Fold
+from deepfeat.classify.folds import stratified_folds
 from deepfeat.classify.labels import Labels
 from deepfeat.tables import look_up
 
@@ -19,45 +21,47 @@ NEVER = float(np.finfo(np.float32).min)  # the score of a class that a fold cann
 
 
 def grid(Cs: int | Iterable[float]) -> NDArray[np.float64]:
-    """The values of C asked for, or so many from 1e-4 to 1e4."""
+    """The values of C asked for, or so many from 1e-4 to 1e4.
+
+    Raises
+    ------
+    ValueError
+        None at all.
+    """
     if isinstance(Cs, (int, np.integer)):
-        return np.logspace(-4, 4, int(Cs))
-    return np.asarray(list(Cs), np.float64)
+        values = np.logspace(-4, 4, max(int(Cs), 0))
+    else:
+        values = np.asarray(list(Cs), np.float64)
+    if not len(values):
+        raise ValueError(f"Cs = {Cs!r} has no value of C to try; give a list such as [0.1, 1, 10]")
+    return values
 
 
-def folds(
-    cv: Any, X: NDArray[np.float32], labels: Labels
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which rows are trained on and which are scored: (F, N, L) each.
+def folds(cv: Any, X: NDArray[np.float32], labels: Labels) -> list[Fold]:
+    """Which rows are fitted on and which are scored.
 
-    A number, or None for 5, is scikit-learn's StratifiedKFold without shuffling, of each column on
-    its own if the labels are an indicator matrix.
+    A number, or None for 5, is scikit-learn's StratifiedKFold without shuffling; of an indicator
+    matrix each column divides its own rows, those of which nothing is claimed left out.
     """
     columns = labels.y.shape[1]
     if labels.is_indicator and (cv is None or isinstance(cv, (int, np.integer))):
-        splitter = StratifiedKFold(FOLDS if cv is None else int(cv))
-        each = [_masks(splitter, X, labels.y[:, column]) for column in range(columns)]
-        return np.stack([a for a, _ in each], 2), np.stack([b for _, b in each], 2)
+        count = FOLDS if cv is None else int(cv)
+        return stratified_folds(labels.y, labels.is_known.astype(np.float64), count, jointly=False)
     target = labels.y if labels.is_indicator else labels.code
     splitter = check_cv(FOLDS if cv is None else cv, target, classifier=True)
-    train, test = _masks(splitter, X, target)  # (F, N)
-    return np.repeat(train[:, :, None], columns, 2), np.repeat(test[:, :, None], columns, 2)
-
-
-def _masks(
-    splitter: Any, X: NDArray[np.float32], target: NDArray[Any]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    splits = list(splitter.split(X, target))
-    masks = np.zeros((2, len(splits), len(target)), bool)
-    for fold, (train, test) in enumerate(splits):
-        masks[0, fold, train], masks[1, fold, test] = True, True
-    return masks[0], masks[1]
+    found = []
+    for train, test in splitter.split(X, target):
+        masks = np.zeros((2, len(target), columns), bool)
+        masks[0, train], masks[1, test] = True, True
+        found.append(Fold(*masks))
+    return found
 
 
 def score_columns(
     scoring: str, labels: Labels, decision: NDArray[np.float32], is_test: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """The score of every column on its held-out rows; NaN where that means nothing: (L,)."""
+    decision = np.nan_to_num(decision, nan=NEVER)
     score = look_up(SCORES, scoring, "scoring")
     if not labels.is_indicator and not labels.is_binary and score is not _average_precision:
         return _SCORES_OF_CLASSES[scoring](labels, decision, is_test[:, 0])

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
-from deepfeat.errors import DataError, UsageError
+from deepfeat.errors import DeepfeatError, UsageError
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def value_errors() -> Iterator[None]:
     """scikit-learn's users catch ValueError."""
     try:
         yield
-    except DataError as error:
+    except DeepfeatError as error:
         raise ValueError(str(error)) from error
 
 
@@ -101,40 +101,46 @@ def _indicator(y: ArrayLike, rows: int) -> Labels:
     return Labels(columns, is_known, names, np.zeros(0, np.intp), True, negative)
 
 
-def class_weights(labels: Labels, given: Mapping[Any, float] | str | None) -> NDArray[np.float64]:
+def class_weights(
+    labels: Labels, given: Mapping[Any, float] | str | None, each: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """The weight of every row in every problem, (N, L): 0 where nothing is claimed.
 
-    "balanced" is N over (number of classes x rows of the class), as scikit-learn has it. Among
-    three classes or more a class's weight is that of its own rows in its own problem, and the rest
-    weigh 1 there: liblinear's rule.
+    ``each`` (N,) are the weights of the rows themselves. "balanced" is the weight of all rows over
+    (number of classes x weight of the class's rows), as scikit-learn has it. Among three classes or
+    more a class's weight is that of its own rows in its own problem, and the rest count as they are
+    there: liblinear's rule.
     """
-    weights = labels.is_known.astype(np.float64)
+    weights = labels.is_known * each[:, None]
     if given is None:
         return weights
     if isinstance(given, str) and given != "balanced":
         raise UsageError(f"unknown class_weight '{given}'", expected="'balanced' or a dict")
     if labels.is_indicator:
-        return weights * _by_column(labels, given)
+        return weights * _by_column(labels.y > 0, weights, given)
     if isinstance(given, str):
-        counts = np.bincount(labels.code)
-        each = len(labels.code) / (len(counts) * counts)
+        counts = np.asarray(np.bincount(labels.code, each), np.float64)
+        of_class = _balanced(counts, counts.sum(), len(counts))
     else:
-        each = np.array([given.get(name, 1.0) for name in labels.names.tolist()])
-    if labels.is_binary:
-        return np.asarray(each[labels.code][:, None], np.float64)
-    return np.asarray(np.where(labels.y > 0, each[labels.code][:, None], weights), np.float64)
+        of_class = np.array([given.get(name, 1.0) for name in labels.names.tolist()])
+    weighted = weights * of_class[labels.code][:, None]
+    return weighted if labels.is_binary else np.where(labels.y > 0, weighted, weights)
 
 
-def _by_column(labels: Labels, given: Mapping[Any, float] | str) -> NDArray[np.float64]:
-    positive = labels.y > 0
+def _by_column(
+    positive: NDArray[np.bool_], weights: NDArray[np.float64], given: Mapping[Any, float] | str
+) -> NDArray[np.float64]:
     if not isinstance(given, str):
         rest = given.get(0, given.get(-1, 1.0))
         return np.asarray(np.where(positive, given.get(1, 1.0), rest), np.float64)
-    known = labels.is_known.sum(axis=0)
-    of_positive = (positive & labels.is_known).sum(axis=0)
-    balanced: NDArray[np.float64] = np.where(
-        positive,
-        known / (2 * np.maximum(of_positive, 1)),
-        known / (2 * np.maximum(known - of_positive, 1)),
+    total, of_positive = weights.sum(axis=0), (weights * positive).sum(axis=0)
+    return np.where(
+        positive, _balanced(of_positive, total, 2), _balanced(total - of_positive, total, 2)
     )
-    return balanced
+
+
+def _balanced(
+    weight: NDArray[np.float64], total: np.float64 | NDArray[np.float64], classes: int
+) -> NDArray[np.float64]:
+    """What a class must weigh to count as much as any other; 0 for one without rows."""
+    return np.where(weight > 0, total / (classes * np.where(weight > 0, weight, 1)), 0)

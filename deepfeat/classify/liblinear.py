@@ -53,7 +53,7 @@ class Liblinear:
             decision = self._X @ coef.T + intercept  # (N, D) x (D, P) -> (N, P)
             yield Solution(
                 decision.astype(np.float32),
-                coef.astype(np.float32) if with_coef else None,
+                coef if with_coef else None,
                 intercept,
                 _objective(decision, coef, intercept, y, C * weights, self._settings),
                 np.full(problems, np.nan),

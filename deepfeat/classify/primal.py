@@ -121,7 +121,7 @@ class PrimalSolver:
                 yield waiting[value] if value in Cs[told:] else waiting.pop(value)
 
     def _solution(self, walk: _Walk, with_coef: bool) -> Solution:
-        coef = walk.W[:, :-1].float().cpu().numpy() if with_coef else None
+        coef = walk.W[:, :-1].cpu().numpy().copy() if with_coef else None
         intercept = (self.scale * walk.W[:, -1]).cpu().numpy()
         gap = walk.gap.cpu().numpy().copy()
         decision = walk.f.T.float().cpu().numpy()

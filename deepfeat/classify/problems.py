@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfeat.errors import DataError
+from deepfeat.errors import DataError, UsageError
 
 LOSSES = ("squared_hinge", "hinge")
 Report = Callable[[int, int], None]  # problems done, problems in all
@@ -30,6 +30,11 @@ class Settings:
 
     ``gap`` is the relative duality gap to reach; ``tol``, ``max_iter`` and ``random_state`` are
     liblinear's own and mean nothing to another solver.
+
+    Raises
+    ------
+    UsageError
+        A gap or an intercept's scaling that is not positive and finite.
     """
 
     loss: str = "squared_hinge"
@@ -41,6 +46,11 @@ class Settings:
     random_state: int = 0
     device: str = "auto"
 
+    def __post_init__(self) -> None:
+        for name, value in (("gap", self.gap), ("intercept_scaling", self.intercept_scaling)):
+            if not 0 < value < np.inf:
+                raise UsageError(f"{name} = {value} is not a positive number")
+
 
 @dataclass(frozen=True, slots=True)
 class Solution:
@@ -50,7 +60,7 @@ class Solution:
     ----------
     decision : (N, P) float32
         w.x_i + b for every row given, also those of weight 0: scores of a held-out fold.
-    coef : (P, D) float32, or None if not asked for
+    coef : (P, D) float64, or None if not asked for
     intercept : (P,) float64
     primal : (P,) float64
         The objective.
@@ -61,7 +71,7 @@ class Solution:
     """
 
     decision: NDArray[np.float32]
-    coef: NDArray[np.float32] | None
+    coef: NDArray[np.float64] | None
     intercept: NDArray[np.float64]
     primal: NDArray[np.float64]
     gap: NDArray[np.float64]

@@ -137,7 +137,7 @@ class GramSolver:
     def _solution(self, groups: list[Group], problems: int, with_coef: bool) -> Solution:
         X, square = self.X, self.gram.square
         decision = np.empty((len(X), problems), np.float32)
-        coef = np.empty((problems, X.shape[1]), np.float32) if with_coef else None
+        coef = np.empty((problems, X.shape[1])) if with_coef else None
         intercept, primal, gap = (np.empty(problems) for _ in range(3))
         for group in groups:
             at, state = group.which, group.state

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from deepfeat.classify.choose import Fold, choose, fit, mean_over
-from deepfeat.classify.held_out import NEVER, folds, grid, score_columns
+from deepfeat.classify.choose import choose, fit, mean_over
+from deepfeat.classify.held_out import SCORES, folds, grid, score_columns
 from deepfeat.classify.labels import Labels, class_weights, read_labels, value_errors
 from deepfeat.classify.problems import Settings, Solver
 from deepfeat.classify.progress import end_line, progress
 from deepfeat.classify.solver import make_solver
 from deepfeat.errors import UsageError
+from deepfeat.tables import look_up
 
 ClassWeight = Mapping[Any, float] | str | None
 
@@ -40,8 +42,7 @@ class _Linear(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The class of the largest decision value, or an indicator matrix: (N,) or (N, L)."""
-        decision = self.decision_function(X)
-        return self._labels.decide(decision)
+        return self._labels.decide(self.decision_function(X))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -54,13 +55,10 @@ class _Linear(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """X (N, D) float32, the labels, and weights (N, L) without C."""
         rows = validate_data(self, X, dtype=np.float32)
         labels = read_labels(y, len(rows))
-        weights = class_weights(labels, self.class_weight)
-        if sample_weight is not None:
-            each = _check_sample_weight(sample_weight, rows, dtype=np.float64)
-            if (each < 0).any():
-                raise ValueError("a sample weight is negative")
-            weights = weights * each[:, None]
-        return rows, labels, weights
+        each = _check_sample_weight(sample_weight, rows, dtype=np.float64)
+        if (each < 0).any():
+            raise ValueError("a sample weight is negative")
+        return rows, labels, class_weights(labels, self.class_weight, each)
 
     def _settings(self) -> Settings:
         if self.loss != "squared_hinge":
@@ -87,8 +85,8 @@ class _Linear(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with value_errors():
             solution = fit(solver, labels.y, weights, C, report=progress(self.verbose))
         assert solution.coef is not None
-        self.coef_ = solution.coef.astype(np.float64)
-        self.intercept_, self.gap_ = solution.intercept, solution.gap
+        self.coef_, self.intercept_ = solution.coef, solution.intercept
+        self.gap_ = solution.gap
         if not solution.met.all():
             missed = ", ".join(str(labels.names[j]) for j in np.flatnonzero(~solution.met))
             warnings.warn(
@@ -112,7 +110,8 @@ class LinearSVM(_Linear):
     loss : str
         "squared_hinge".
     class_weight : dict, "balanced" or None
-        By class; for an indicator matrix by 1 and 0 (or -1).
+        By class; for an indicator matrix by 1 and 0 (or -1). "balanced" counts rows by their
+        weights, over all rows given, folds or not.
     tol : float
         Relative duality gap to reach.
     fit_intercept : bool
@@ -175,12 +174,14 @@ class LinearSVM(_Linear):
         Raises
         ------
         ValueError
-            NaN or infinity in X, one class only, a negative weight.
+            NaN or infinity in X, one class only, a negative weight, C or ``tol`` not positive,
+            a loss or ``class_weight`` that does not exist.
         """
         started = time.monotonic()
-        settings = self._settings()
-        rows, labels, weights = self._read(X, y, sample_weight)
-        solver = make_solver(rows, settings)
+        with value_errors():
+            settings = self._settings()
+            rows, labels, weights = self._read(X, y, sample_weight)
+            solver = make_solver(rows, settings)
         self._fit_at(solver, labels, weights, np.full(labels.y.shape[1], float(self.C)))
         self.n_iter_ = solver.steps
         if self.verbose:
@@ -197,8 +198,8 @@ class LinearSVMCV(_Linear):
     Cs : int or sequence of float
         An int gives that many values from 1e-4 to 1e4.
     cv : None, int, splitter, or iterable of (train, test)
-        None is 5. A number is scikit-learn's StratifiedKFold without shuffling; of each column on
-        its own for an indicator matrix. One pair of (train, test) is a hold-out.
+        None is 5. A number is scikit-learn's StratifiedKFold without shuffling; of an indicator
+        matrix each column divides its own rows, NaN left out. One (train, test) is a hold-out.
     per_class : bool
         Choose for each class by its own score, instead of one C by the mean.
     scoring : str
@@ -256,22 +257,23 @@ class LinearSVMCV(_Linear):
     ) -> LinearSVMCV:
         """Choose C, then fit; see ``LinearSVM.fit``."""
         started = time.monotonic()
-        settings = self._settings()
-        rows, labels, weights = self._read(X, y, sample_weight)
-        self.Cs_ = grid(self.Cs)
-        is_train, is_test = folds(self.cv, rows, labels)  # (F, N, L)
-        solver = make_solver(rows, settings)
-
-        def score(decision: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-            return score_columns(self.scoring, labels, np.nan_to_num(decision, nan=NEVER), mask)
-
-        held = [Fold(train, test) for train, test in zip(is_train, is_test, strict=True)]
-        per = "class" if self.per_class else "all"
         with value_errors():
+            settings = self._settings()
+            look_up(SCORES, self.scoring, "scoring")
+            rows, labels, weights = self._read(X, y, sample_weight)
+            self.Cs_ = grid(self.Cs)
+            held_out = folds(self.cv, rows, labels)
+            solver = make_solver(rows, settings)
             choice = choose(
-                solver, labels.y, weights, held, self.Cs_.tolist(), score,
-                per=per, report=progress(self.verbose),
-            )  # fmt: skip
+                solver,
+                labels.y,
+                weights,
+                held_out,
+                self.Cs_.tolist(),
+                partial(score_columns, self.scoring, labels),
+                per="class" if self.per_class else "all",
+                report=progress(self.verbose),
+            )
         if choice.missed:
             some = ", ".join(
                 f"C {C:g} in fold {fold} for {labels.names[j]}" for C, fold, j in choice.missed[:5]

@@ -107,8 +107,10 @@ def fit_part(
     gap = np.full(classes, np.nan)
     gap[trainable] = solution.gap
     assert solution.coef is not None
-    test, scores = _scores(recipe, part, position, classes, trainable, X, solution.coef,
-                           solution.intercept)  # fmt: skip
+    test, scores = _scores(
+        recipe, part, position, classes, trainable, X,
+        solution.coef.astype(np.float32), solution.intercept,
+    )  # fmt: skip
     missed = tuple(int(one) for one in trainable[~solution.met])
     return Fitted(part, train, test, choice, gap, missed, Outcome(dataset.labels[test], scores))
 
