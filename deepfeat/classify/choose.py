@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfeat.classify.problems import Report, Settings, Solution, Solver
+from deepfeat.classify.problems import Report, Settings, Solution, Solver, check_C
 from deepfeat.errors import DataError
 
 Values = NDArray[np.float64]
@@ -44,6 +44,8 @@ class Choice:
     problems : int
     worst_gap : float
         NaN from a solver without a certificate.
+    start : (N, L) float32 or None
+        The dual on the first fold at or near the chosen C, where a fit on all rows may begin.
     """
 
     C: Values
@@ -52,6 +54,7 @@ class Choice:
     missed: tuple[tuple[float, int, int], ...]
     problems: int
     worst_gap: float
+    start: NDArray[np.float32] | None = None
 
 
 def liblinear(X: NDArray[np.float32], settings: Settings) -> Solver:
@@ -114,6 +117,7 @@ def choose(
     curve = np.full((len(Cs), len(folds), classes), np.nan)
     missed: list[tuple[float, int, int]] = []
     gaps = [0.0]
+    begin = _Begin(is_posed.reshape(len(folds), classes), len(y), per)
     path = solver.path(labels[:, is_posed], fits[:, is_posed], Cs, report=report)
     columns = np.flatnonzero(is_posed)
     for number, (C, solution) in enumerate(zip(Cs, path, strict=True)):
@@ -125,6 +129,7 @@ def choose(
         curve[number].flat[~is_posed] = np.nan
         missed += [(C, int(p) // classes, int(p) % classes) for p in columns[~solution.met]]
         gaps.append(float(np.max(solution.gap, initial=0.0)))
+        begin.see(curve[number], solution.dual)
     if np.isnan(curve).all():
         raise DataError(
             "no class can be scored on the rows held out, so C cannot be chosen",
@@ -135,7 +140,7 @@ def choose(
     chosen = np.array([Cs[i] for i in best])
     worst = float(np.max(gaps))  # NaN stays
     at_edge = np.isin(chosen, ends) & (len(Cs) > 1)
-    return Choice(chosen, curve, at_edge, tuple(missed), len(Cs) * len(columns), worst)
+    return Choice(chosen, curve, at_edge, tuple(missed), len(Cs) * len(columns), worst, begin.dual)
 
 
 def fixed(C: float, classes: int) -> Choice:
@@ -150,26 +155,43 @@ def fit(
     weights: Values,
     C: Values,
     *,
+    start: NDArray[np.float32] | None = None,
     report: Report | None = None,
 ) -> Solution:
-    """Fit every class at its C (L,), with coefficients; classes that share one go together."""
-    rows, classes = y.shape
-    decision = np.empty((rows, classes), np.float32)
-    coef: NDArray[np.float64] | None = None
-    numbers = {name: np.empty(classes) for name in ("intercept", "primal", "gap")}
-    met = np.empty(classes, bool)
-    for value in np.unique(C):
-        at = np.flatnonzero(value == C)
-        (one,) = solver.path(
-            y[:, at], weights[:, at], [float(value)], with_coef=True, report=report
-        )
-        assert one.coef is not None
-        if coef is None:
-            coef = np.empty((classes, one.coef.shape[1]))
-        decision[:, at], coef[at], met[at] = one.decision, one.coef, one.met
-        for name, values in numbers.items():
-            values[at] = getattr(one, name)
-    return Solution(decision, coef, **numbers, met=met)
+    """Fit every class at its own C (L,), all together, with coefficients.
+
+    ``start`` (N, L) is the ``start`` of the choice of C.
+    """
+    check_C(C)
+    path = solver.path(y, weights * C, [1.0], with_coef=True, start=start, report=report)
+    return next(path)
+
+
+class _Begin:
+    """The dual of each class at the best C so far, on the first fold that could be fitted."""
+
+    def __init__(self, is_posed: Mask, rows: int, per: str):
+        folds, classes = is_posed.shape
+        fold = is_posed.argmax(axis=0)
+        number = np.cumsum(is_posed).reshape(folds, classes) - 1  # of a fold's class in the path
+        self.is_known = is_posed.any(axis=0)
+        self.column = number[fold, np.arange(classes)]
+        self.rows, self.per = rows, per
+        self.score = np.full(classes, -np.inf)
+        self.dual: NDArray[np.float32] | None = None
+
+    def see(self, scores: Values, dual: NDArray[np.float32] | None) -> None:
+        """Scores (n_folds, L) at one C."""
+        if dual is None:
+            return
+        if self.dual is None:
+            self.dual = np.zeros((self.rows, len(self.score)), np.float32)
+        value = mean_over(scores, 0)
+        if self.per == "all":
+            value = np.full_like(value, mean_over(value, 0))
+        better = self.is_known & (value > self.score)
+        self.dual[:, better] = dual[:, self.column[better]]
+        self.score[better] = value[better]
 
 
 def mean_scores(curve: Values) -> Values:

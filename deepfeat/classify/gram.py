@@ -22,6 +22,7 @@ from deepfeat.classify.parallel import in_parallel
 ROWS_AT_A_TIME = 64  # of K in float64: a block that stays in the cache while it is multiplied
 ROWS_OF_X = 1024  # at most, in float64: so is their part of K
 ENTRIES_OF_X = 1 << 22  # at most: 32 MB, two such blocks while K is made
+TAKEN = 250  # rows up to which single entries are gathered, not rows of K
 SMALL = 1 << 20  # entries of K up to which one thread takes a product
 LARGEST_COPY = 0.7  # of the rows: 0.7^2 is half of N^2
 
@@ -74,6 +75,9 @@ class Gram:
 
     def corner(self, rows: Tensor) -> Tensor:
         """K among some rows: (n,) -> (n, n) float64."""
+        if len(rows) <= TAKEN:
+            at = rows[:, None] * self.rows + rows
+            return self.high.take(at).double().add_(self.low.take(at))
         result = torch.empty((len(rows), len(rows)), dtype=torch.float64, device=rows.device)
         for start in range(0, len(rows), ROWS_AT_A_TIME):
             part = rows[start : start + ROWS_AT_A_TIME]
@@ -122,10 +126,12 @@ def mean_square(X: NDArray[np.float32]) -> float:
     return total / max(len(X), 1)
 
 
-def blocks_of(X: NDArray[np.float32]) -> list[slice]:
-    """Rows of X, so few at a time that a block in float64 has a bounded size."""
+def blocks_of(
+    X: NDArray[np.float32], *, entries: int = ENTRIES_OF_X, most: int = ROWS_OF_X
+) -> list[slice]:
+    """Rows of X, ``most`` at a time, or fewer if they had more than so many ``entries``."""
     rows, columns = X.shape
-    each = min(max(ENTRIES_OF_X // max(columns, 1), 1), ROWS_OF_X)
+    each = min(max(entries // max(columns, 1), 1), most)
     return [slice(start, min(start + each, rows)) for start in range(0, rows, each)]
 
 

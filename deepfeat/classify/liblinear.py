@@ -31,6 +31,7 @@ class Liblinear:
         Cs: Sequence[float],
         *,
         with_coef: bool = False,
+        start: NDArray[np.float32] | None = None,
         report: Report | None = None,
     ) -> Iterator[Solution]:
         """Solve P problems at each C; see ``problems.Solver``.

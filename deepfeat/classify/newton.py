@@ -21,6 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 from deepfeat.classify.certificate import feasible, relative_gap
 from deepfeat.classify.line_search import NOWHERE, line_minimum
 from deepfeat.classify.parallel import in_parallel
+from deepfeat.classify.progress import Tell
 from deepfeat.classify.targets import (
     MOST_COST,
     Kernel,
@@ -39,60 +40,60 @@ GIVE_UP = 3  # exact steps that lead nowhere: rounding is all that is left
 CHOLESKY_PRICE = 2.5  # products of 2 N^2 that a factor of n^3 / 3 is worth, all its work in it
 LARGEST_SET = 3072  # rows up to which K among them is taken: 76 MB, and three times that to solve
 SMALL_SET = 200  # rows, on average, below which threads would wait for each other in Python
+SIDE_BY_SIDE = 1 << 22  # entries of K among working sets: 32 MB
 AMONG = 0.3  # of the tolerance: what the working set may leave of it
 
 
-def start(y: Tensor, weights: Tensor) -> State:
-    """w = 0 for all problems; y (P, n) is 0 where the weight is."""
-    zero = torch.zeros_like(weights)
-    none = torch.zeros(len(y), dtype=torch.bool, device=y.device)
+def starting(y: Tensor, c: Tensor, beta: Tensor, f: Tensor, prefers_factor: Tensor) -> State:
+    """Problems at beta, f = K beta; all (P, n), or (P,) bool."""
     infinite = torch.full((len(y),), torch.inf, dtype=torch.float64, device=y.device)
+    exact = torch.ones_like(prefers_factor)
     working = torch.zeros_like(y, dtype=torch.bool)
-    return State(y, weights, zero, zero.clone(), infinite, infinite.clone(), ~none, none, working)
+    return State(y, c, beta, f, infinite, infinite.clone(), exact, prefers_factor, working)
 
 
-def advance(kernel: Kernel, state: State, C: float, tolerance: float) -> None:
-    """Bring every problem to the optimum at C, within the tolerance if it can be done.
+def advance(kernel: Kernel, state: State, tolerance: float, tell: Tell = lambda done: None) -> None:
+    """Bring every problem to the optimum, within the tolerance if it can be done.
 
-    ``state.gap`` and ``state.primal`` are of ``state.beta``, which is feasible, at C.
+    ``state.gap`` and ``state.primal`` are of ``state.beta``, which is feasible. ``tell`` hears
+    after each step how many problems have been finished by it.
     """
-    now = (state.beta, state.f)
-    _extrapolate(state, C)
-    state.earlier = now
     state.gap.fill_(torch.inf)
     state.working.fill_(False)
     strictness = torch.ones_like(state.gap)
     left = torch.arange(len(state.y), device=state.y.device)
     rough, stuck = torch.zeros_like(left), torch.zeros_like(left)  # how often float32 failed, all
     for _ in range(MOST_STEPS):
-        left = left[~_certify(kernel, state, left, C, tolerance, strictness)]
+        before = len(left)
+        left = left[~_certify(kernel, state, left, tolerance, strictness)]
         hopeless = stuck[left] >= GIVE_UP
-        _certify(kernel, state, left[hopeless], C, torch.inf, strictness)
+        _certify(kernel, state, left[hopeless], torch.inf, strictness)
         left = left[~hopeless]
+        tell(before - len(left))
         if not len(left):
             return
         rough += strictness < STRICTER  # from the second failed certificate on
-        _step(kernel, state, left, C, tolerance * strictness, rough, stuck)
-    _certify(kernel, state, left, C, torch.inf, strictness)
+        _step(kernel, state, left, tolerance * strictness, rough, stuck)
+    _certify(kernel, state, left, torch.inf, strictness)
+    tell(len(left))
 
 
-def _extrapolate(state: State, C: float) -> None:
-    """Go on from the last value of C: first along beta itself, then as the path has gone so far."""
-    c = C * state.weights
+def extrapolate(state: State, way: tuple[Tensor, Tensor] | None) -> None:
+    """Go on from another value of C: along beta itself, then as beta and f have gone so far."""
     ways = [(state.beta, state.f)]
-    if state.earlier is not None:
-        ways.append((state.beta - state.earlier[0], state.f - state.earlier[1]))
-    for way in ways:
-        norms = ((state.beta * way[1]).sum(1), (way[0] * way[1]).sum(1))
-        t = line_minimum(state.y, c, state.f, way[1], norms, 4.0)[:, None]
-        state.beta, state.f = state.beta + t * way[0], state.f + t * way[1]
+    if way is not None:
+        ways.append((way[0].double(), way[1].double()))
+    for d_beta, d_f in ways:
+        norms = ((state.beta * d_f).sum(1), (d_beta * d_f).sum(1))
+        t = line_minimum(state.y, state.c, state.f, d_f, norms, 4.0)[:, None]
+        state.beta, state.f = state.beta + t * d_beta, state.f + t * d_f
+    state.is_exact.fill_(way is None)  # float32 has no more digits
 
 
 def _certify(
     kernel: Kernel,
     state: State,
     which: Tensor,
-    C: float,
     tolerance: float,
     strictness: Tensor,
 ) -> Tensor:
@@ -100,7 +101,7 @@ def _certify(
 
     The gap is first estimated with f as it stands; only promising problems pay a product.
     """
-    y, c = state.y[which], C * state.weights[which]
+    y, c = state.y[which], state.c[which]
     beta = feasible(y, state.beta[which])
     gap, primal = relative_gap(y, c, beta, state.f[which])
     is_met = gap <= tolerance
@@ -132,13 +133,12 @@ def _step(
     kernel: Kernel,
     state: State,
     which: Tensor,
-    C: float,
     tolerance: Tensor,
     rough: Tensor,
     stuck: Tensor,
 ) -> None:
     """Bring some problems nearer: each by the method that is sound and cheap for it."""
-    y, c = state.y[which], C * state.weights[which]
+    y, c = state.y[which], state.c[which]
     f = state.f[which]
     among = state.working[which] | working_set(y, c, state.beta[which], f)
     size = ((c > 0) & (y * f < 1)).sum(1)  # of the factor
@@ -150,7 +150,7 @@ def _step(
     exactly = ~fits & (rough[which] >= ROUGH)
     at = torch.nonzero(by_factor)[:, 0]
     if len(at):
-        _solve_among(kernel, state, which[at], C, among[at], tolerance, stuck)
+        _solve_among(kernel, state, which[at], among[at], tolerance, stuck)
     for chosen, solve, is_exact in (
         (~by_factor & ~exactly, fast_targets, False),
         (exactly, exact_targets, True),
@@ -163,7 +163,7 @@ def _step(
         refresh(kernel, state, here[rough[here] > 0])
         f = state.f[here]
         active = (c[at] > 0) & (y[at] * f < 1)
-        beta, f_beta, too_dear = solve(kernel, state, here, C, active, tolerance[here], price[at])
+        beta, f_beta, too_dear = solve(kernel, state, here, active, tolerance[here], price[at])
         way = (beta - state.beta[here], f_beta - f)
         norms = ((state.beta[here] * way[1]).sum(1), (way[0] * way[1]).sum(1))
         t = line_minimum(y[at], c[at], f, way[1], norms, 1.0)
@@ -179,7 +179,6 @@ def _solve_among(
     kernel: Kernel,
     state: State,
     which: Tensor,
-    C: float,
     among: Tensor,
     tolerance: Tensor,
     stuck: Tensor,
@@ -197,7 +196,7 @@ def _solve_among(
         found, steps = optima(
             [kernel.corner(one) for one in rows],
             state.y[here].gather(1, index) * is_row,
-            C * state.weights[here].gather(1, index) * is_row,
+            state.c[here].gather(1, index) * is_row,
             state.beta[here].gather(1, index) * is_row,
             AMONG * tolerance[part],
         )
@@ -217,10 +216,11 @@ def _solve_among(
 def _batches(sizes: Tensor, threads: int) -> list[Tensor]:
     """Which problems go side by side: enough of them to keep every thread at work.
 
-    All batches that are open at a time hold no more than two problems of the largest size.
+    K of all batches that are open at a time has no more entries than ``SIDE_BY_SIDE``, or two
+    problems of the largest size.
     """
     entries = sizes.square().tolist()
-    most = min(LARGEST_SET**2, sum(entries)) / threads
+    most = min(SIDE_BY_SIDE, sum(entries)) / threads
     batches: list[list[int]] = [[]]
     used = 0
     for problem, more in enumerate(entries):

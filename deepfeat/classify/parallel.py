@@ -7,7 +7,7 @@ products with K on all, and what can be done problem by problem in Python thread
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -15,6 +15,10 @@ import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class Stopped(Exception):
+    """Another thread failed or was interrupted: what this one does is of no use."""
 
 
 @contextmanager
@@ -29,9 +33,12 @@ def torch_threads(count: int) -> Iterator[int]:
 
 
 def in_parallel(
-    function: Callable[[Item], Result], items: Sequence[Item], threads: int
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    threads: int,
+    stop: Callable[[], None] = lambda: None,
 ) -> list[Result]:
-    """The results in order.
+    """The results in order; ``stop`` is called after an error, Ctrl-C among them, if others run on.
 
     torch lets go of Python's lock while it computes. Threads made while its own number is 1 take
     that number over, hence a pool for each call.
@@ -39,4 +46,19 @@ def in_parallel(
     if threads == 1 or len(items) == 1:
         return [function(item) for item in items]
     with torch_threads(1), ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(function, items))
+        futures = [pool.submit(function, item) for item in items]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            if not any(one.exception() for one in done):
+                return [one.result() for one in futures]
+        except BaseException:  # Ctrl-C is heard here
+            _end(pool, stop)
+            raise
+        _end(pool, stop)
+    errors = [one.exception() for one in futures if not one.cancelled()]
+    raise min(filter(None, errors), key=lambda error: isinstance(error, Stopped))
+
+
+def _end(pool: ThreadPoolExecutor, stop: Callable[[], None]) -> None:
+    stop()
+    pool.shutdown(cancel_futures=True)

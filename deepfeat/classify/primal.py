@@ -13,7 +13,7 @@ that is the dearer, by a Cholesky factor of the matrix itself. All in float64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,28 +23,31 @@ from torch import Tensor
 
 from deepfeat.classify.gram import pick_device
 from deepfeat.classify.line_search import NOWHERE, line_minimum
-from deepfeat.classify.problems import Settings, Solution, check_matrix, check_problems
-from deepfeat.classify.walk import FEW, POLISHED, ROUGHLY, aim, stops
+from deepfeat.classify.posed import Posed
+from deepfeat.classify.problems import Report, Settings, Solution, check_problems
+from deepfeat.classify.progress import Tally, Tell
+from deepfeat.classify.streamed import Streamed
+from deepfeat.classify.walk import FEW, POLISHED, ROUGHLY, aim, in_order, stops
 from deepfeat.errors import UsageError
 
-BLOCK_VALUES = 1 << 20  # of X at a time: 8 MB of float64
+ENTRIES = 1 << 23  # of a part: 64 MB for each of the arrays that a step needs
 MOST_STEPS = 80
 INNER, FORCING = 0.1, 0.05  # of the gap asked for, and of the gradient's length
 LEAST_PRODUCTS = 5
-RANK = 64
 GIVE_UP = 3  # steps that lead nowhere: rounding is all that is left
-SAMPLE = 2048  # rows from which the preconditioner is made
 
 
 @dataclass(slots=True)
-class _Walk:
-    """P problems at one value of C: W (P, d); c, y, f (P, N); A: y f < 1 where c > 0."""
+class _Part:
+    """Columns that walk together, and where they stand: W (P, d), f (P, N)."""
 
+    which: NDArray[np.intp]
     W: Tensor
     f: Tensor
     gap: Tensor
     primal: Tensor
     prefers_factor: Tensor
+    steps: int = 0
 
 
 class PrimalSolver:
@@ -68,13 +71,9 @@ class PrimalSolver:
         self.settings = settings
         self.device = pick_device(settings.device)
         self.scale = settings.intercept_scaling if settings.fit_intercept else 0.0
-        self.steps = 0
-        square = 0.0
-        for block in self._slices():
-            check_matrix(X[block])
-            square += float(np.square(X[block], dtype=np.float64).sum())
-        self.square = square / max(len(X), 1) + self.scale**2  # of a row, on average
-        self.basis, self.values = self._low_rank()
+        self.steps = 0  # Newton steps a problem, in the walk that took most
+        self.rows = Streamed(X, self.scale, self.device)
+        self.basis, self.values = self.rows.low_rank()
 
     def path(
         self,
@@ -83,78 +82,105 @@ class PrimalSolver:
         Cs: Sequence[float],
         *,
         with_coef: bool = False,
-        report: Callable[[int, int], None] | None = None,
+        start: NDArray[np.float32] | None = None,
+        report: Report | None = None,
     ) -> Iterator[Solution]:
         """Solve P problems at each C, in the order of ``Cs``: see ``problems.Solver``."""
         check_problems(len(self.X), y, weights, Cs)
-        c = torch.from_numpy(np.ascontiguousarray(weights.T)).to(self.device)  # (P, N)
-        labels = torch.from_numpy(np.ascontiguousarray(y.T)).to(self.device).double()
-        labels = torch.where(c > 0, labels, 0.0)
-        P, N = c.shape
-        infinite = c.new_full((P,), torch.inf)
-        few = torch.full((P,), N <= FEW, dtype=torch.bool, device=self.device)
-        walk = _Walk(
-            c.new_zeros((P, self.X.shape[1] + 1)), c.new_zeros((P, N)), infinite, infinite, few
-        )
-        wanted = sorted(set(Cs))
-        waiting: dict[float, Solution] = {}
-        told = done = 0
-        for C in stops(wanted, self.square * float(weights.max(initial=0))):
-            if C not in wanted:
-                self._advance(walk, labels, C * c, ROUGHLY)
-                continue
-            self._advance(walk, labels, C * c, aim(self.settings.gap))
-            if N <= FEW:
-                found = walk.W, walk.f, walk.gap, walk.primal
-                walk.W, walk.f = walk.W.clone(), walk.f.clone()
-                self._advance(walk, labels, C * c, POLISHED)
-                worse = ~(walk.gap < found[2])
-                for now, before in zip((walk.W, walk.f, walk.gap, walk.primal), found, strict=True):
-                    now[worse] = before[worse]
-            waiting[C] = self._solution(walk, with_coef)
-            if report is not None:
-                done += P
-                report(done, len(wanted) * P)
-            while told < len(Cs) and Cs[told] in waiting:
-                value = Cs[told]
-                told += 1
-                yield waiting[value] if value in Cs[told:] else waiting.pop(value)
+        posed = Posed(y, weights, start)
+        return in_order(Cs, self._walk(posed, sorted(set(Cs)), with_coef, report))
 
-    def _solution(self, walk: _Walk, with_coef: bool) -> Solution:
-        coef = walk.W[:, :-1].cpu().numpy().copy() if with_coef else None
-        intercept = (self.scale * walk.W[:, -1]).cpu().numpy()
-        gap = walk.gap.cpu().numpy().copy()
-        decision = walk.f.T.float().cpu().numpy()
-        primal = walk.primal.cpu().numpy().copy()
-        return Solution(decision, coef, intercept, primal, gap, gap <= self.settings.gap)
+    def _walk(
+        self, posed: Posed, Cs: Sequence[float], with_coef: bool, report: Report | None
+    ) -> Iterator[tuple[float, Solution]]:
+        """The values of C upwards, each with its solution."""
+        rows, problems = posed.y.shape
+        count = min(-(-rows * problems // ENTRIES), problems)
+        parts = [
+            self._part(posed, some) for some in np.array_split(np.arange(problems), max(count, 1))
+        ]
+        tally = Tally(len(Cs) * problems, report)
+        for C in stops(Cs, self.rows.square * posed.heaviest) if posed.is_cold else Cs:
+            is_wanted = C in Cs
+            tolerance = aim(self.settings.gap) if is_wanted else ROUGHLY
+            tell = tally.add if is_wanted else tally.step
+            for part in parts:
+                y, weights = posed.columns(part.which, self.device)
+                self._advance(part, y, C * weights, tolerance, tell)
+                if is_wanted and rows <= FEW:
+                    self._polish(part, y, C * weights)
+            steps = sum(part.steps for part in parts)
+            self.steps = max(self.steps, -(-steps // max(problems, 1)), 1)
+            if is_wanted:
+                yield C, self._solution(parts, posed, C, with_coef)
 
-    def _advance(self, walk: _Walk, y: Tensor, c: Tensor, tolerance: float) -> None:
+    def _part(self, posed: Posed, which: NDArray[np.intp]) -> _Part:
+        P, N = len(which), len(self.X)
+        is_few = torch.full((P,), N <= FEW, dtype=torch.bool, device=self.device)
+        W = torch.zeros((P, self.X.shape[1] + 1), dtype=torch.float64, device=self.device)
+        f, gap = W.new_zeros((P, N)), W.new_full((P,), torch.inf)
+        dual = posed.start_of(which, self.device)
+        if dual is not None:
+            W = self.rows.back(dual)
+            f = self.rows.forward(W)
+        return _Part(which, W, f, gap, gap, is_few)
+
+    def _polish(self, part: _Part, y: Tensor, c: Tensor) -> None:
+        """Go on to the last digits, and keep what is better."""
+        found = part.W, part.f, part.gap, part.primal
+        part.W, part.f = part.W.clone(), part.f.clone()
+        self._advance(part, y, c, POLISHED)
+        worse = ~(part.gap < found[2])
+        for now, before in zip((part.W, part.f, part.gap, part.primal), found, strict=True):
+            now[worse] = before[worse]
+
+    def _solution(self, parts: list[_Part], posed: Posed, C: float, with_coef: bool) -> Solution:
+        shape = posed.y.shape
+        decision, dual = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        coef = np.empty((shape[1], self.X.shape[1])) if with_coef else None
+        intercept, primal, gap = (np.empty(shape[1]) for _ in range(3))
+        for part in parts:
+            at = part.which
+            y, weights = posed.columns(at, self.device)
+            alpha = 2 * C * weights * (1 - y * part.f).clamp_(min=0)
+            dual[:, at] = (y * alpha).T.cpu().numpy()
+            decision[:, at] = part.f.T.cpu().numpy()
+            intercept[at] = (self.scale * part.W[:, -1]).cpu().numpy()
+            primal[at], gap[at] = part.primal.cpu().numpy(), part.gap.cpu().numpy()
+            if coef is not None:
+                coef[at] = part.W[:, :-1].cpu().numpy()
+        return Solution(decision, coef, intercept, primal, gap, gap <= self.settings.gap, dual)
+
+    def _advance(
+        self, part: _Part, y: Tensor, c: Tensor, tolerance: float, tell: Tell = lambda done: None
+    ) -> None:
         left = torch.arange(len(y), device=self.device)
-        walk.gap, walk.primal = torch.full_like(walk.gap, torch.inf), walk.primal.clone()
-        wants_factor = walk.prefers_factor.clone()
-        total, stuck = 0, torch.zeros_like(left)
+        part.gap, part.primal = torch.full_like(part.gap, torch.inf), part.primal.clone()
+        wants_factor = part.prefers_factor.clone()
+        stuck = torch.zeros_like(left)
         for step in range(MOST_STEPS + 1):
-            W, f = walk.W[left], walk.f[left]
+            W, f = part.W[left], part.f[left]
             slack = (1 - y[left] * f).clamp(min=0) * (c[left] > 0)
-            pull = self._back(2 * c[left] * y[left] * slack)  # w': (p, d)
-            walk.gap[left], walk.primal[left] = _gap(W, pull, (c[left] * slack.square()).sum(1))
-            is_open = ~(walk.gap[left] <= tolerance) & (stuck[left] < GIVE_UP)
+            pull = self.rows.back(2 * c[left] * y[left] * slack)  # w': (p, d)
+            part.gap[left], part.primal[left] = _gap(W, pull, (c[left] * slack.square()).sum(1))
+            is_open = ~(part.gap[left] <= tolerance) & (stuck[left] < GIVE_UP)
+            is_open &= step < MOST_STEPS
+            tell(int((~is_open).sum()))
             left = left[is_open]
-            if not len(left) or step == MOST_STEPS:
+            if not len(left):
                 break
-            total += len(left)
+            part.steps += len(left)
             slack, gradient = slack[is_open], (W - pull)[is_open]
             way, too_dear = self._direction(
-                gradient, 2 * c[left] * (slack > 0), walk.primal[left], wants_factor[left]
+                gradient, 2 * c[left] * (slack > 0), part.primal[left], wants_factor[left]
             )
-            d_f = self._forward(way)
+            d_f = self.rows.forward(way)
             W, f = W[is_open], f[is_open]
             t = _along(y[left], c[left], (W, f), (way, d_f))
             stuck[left] += t < NOWHERE
             wants_factor[left] |= too_dear | (t < 1e-3)
-            walk.prefers_factor[left] |= too_dear
-            walk.W[left], walk.f[left] = W + t[:, None] * way, f + t[:, None] * d_f
-        self.steps = max(self.steps, -(-total // max(len(y), 1)), 1)
+            part.prefers_factor[left] |= too_dear
+            part.W[left], part.f[left] = W + t[:, None] * way, f + t[:, None] * d_f
 
     def _direction(
         self, gradient: Tensor, weight: Tensor, primal: Tensor, wants_factor: Tensor
@@ -164,7 +190,7 @@ class PrimalSolver:
         D, N = gradient.shape[1], weight.shape[1]
         by_factor = torch.nonzero(wants_factor)[:, 0]
         for one in by_factor.tolist():
-            way[one] = -self._by_factor(gradient[one], weight[one])
+            way[one] = -self.rows.solve(weight[one], gradient[one])
         rest = torch.nonzero(~wants_factor)[:, 0]
         too_dear = torch.zeros_like(wants_factor)
         if len(rest):
@@ -192,7 +218,7 @@ class PrimalSolver:
         spent = torch.zeros_like(most)
         is_open = (r.square().sum(1) > enough) & (rs > 0)
         while bool(is_open.any()):
-            Hp = p + self._round(p, weight)
+            Hp = p + self.rows.round(p, weight)
             a = torch.where(is_open, rs / (p * Hp).sum(1), 0.0)[:, None]
             v, r = v + a * p, r - a * Hp
             spent += is_open
@@ -201,70 +227,6 @@ class PrimalSolver:
             p = s + torch.where(before > 0, rs / before, 0.0)[:, None] * p
             is_open = is_open & (r.square().sum(1) > enough) & (spent < most) & (rs > 0)
         return v, spent
-
-    def _by_factor(self, gradient: Tensor, weight: Tensor) -> Tensor:
-        H = torch.eye(len(gradient), dtype=torch.float64, device=self.device)
-        for block, rows in self._blocks():
-            active = torch.nonzero(weight[block])[:, 0]
-            part = rows[active] * weight[block][active].sqrt()[:, None]
-            H.addmm_(part.T, part)  # (d, n_A) x (n_A, d)
-        factor, failed = torch.linalg.cholesky_ex(H)
-        extra = 1e-15 * float(H.diagonal().sum())
-        while int(failed):  # indefinite by rounding alone
-            H.diagonal().add_(extra)
-            factor, failed = torch.linalg.cholesky_ex(H)
-            extra *= 10
-        return torch.cholesky_solve(gradient[:, None], factor)[:, 0]
-
-    def _forward(self, W: Tensor) -> Tensor:
-        """X w: (P, d) -> (P, N)."""
-        f = W.new_empty((len(W), len(self.X)))
-        for block, rows in self._blocks():
-            f[:, block] = W @ rows.T
-        return f
-
-    def _back(self, v: Tensor) -> Tensor:
-        """X^T v: (P, N) -> (P, d)."""
-        result = v.new_zeros((len(v), self.X.shape[1] + 1))
-        for block, rows in self._blocks():
-            result.addmm_(v[:, block], rows)
-        return result
-
-    def _round(self, W: Tensor, weight: Tensor) -> Tensor:
-        """X^T (weight X w) in one reading: (P, d) -> (P, d)."""
-        result = torch.zeros_like(W)
-        for block, rows in self._blocks():
-            result.addmm_((W @ rows.T) * weight[:, block], rows)
-        return result
-
-    def _slices(self) -> Iterator[slice]:
-        step = max(1, BLOCK_VALUES // (self.X.shape[1] + 1))
-        for start in range(0, len(self.X), step):
-            yield slice(start, min(start + step, len(self.X)))
-
-    def _blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Rows of X with the intercept's constant as the last column: (b, d) float64."""
-        for block in self._slices():
-            rows = torch.empty((block.stop - block.start, self.X.shape[1] + 1)).double()
-            rows[:, :-1] = torch.from_numpy(np.array(self.X[block], np.float32))
-            rows[:, -1] = self.scale
-            yield block, rows.to(self.device)
-
-    def _low_rank(self) -> tuple[Tensor, Tensor]:
-        """The largest eigenvectors of X^T X (d, r) and its eigenvalues, from a sample of rows."""
-        N, D = len(self.X), self.X.shape[1]
-        at: NDArray[np.int64] = np.unique(np.linspace(0, N - 1, min(SAMPLE, N)).astype(np.int64))
-        rows = torch.empty((len(at), D + 1), dtype=torch.float64)
-        rows[:, :-1] = torch.from_numpy(np.array(self.X[at], np.float32))
-        rows[:, -1] = self.scale
-        generator = torch.Generator().manual_seed(0)
-        rank = min(RANK, *rows.shape)
-        guess = torch.randn((D + 1, rank), generator=generator, dtype=torch.float64)
-        for _ in range(2):
-            guess = torch.linalg.qr(rows.T @ (rows @ guess)).Q  # (d, r)
-        _, values, vectors = torch.linalg.svd(rows @ guess, full_matrices=False)
-        scaled = values.square() * (N / max(len(at), 1))
-        return (guess @ vectors.T).to(self.device), scaled.to(self.device)
 
 
 def _gap(W: Tensor, pull: Tensor, loss: Tensor) -> tuple[Tensor, Tensor]:

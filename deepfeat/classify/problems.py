@@ -11,7 +11,7 @@ row, and 0 for a row outside the fold, or one of which nothing is claimed; its l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,6 +68,8 @@ class Solution:
         Relative duality gap; NaN from a solver that gives no certificate.
     met : (P,) bool
         Whether the problem reached its tolerance.
+    dual : (N, P) float32, or None from a solver that has none
+        y alpha: where similar problems may start.
     """
 
     decision: NDArray[np.float32]
@@ -76,6 +78,7 @@ class Solution:
     primal: NDArray[np.float64]
     gap: NDArray[np.float64]
     met: NDArray[np.bool_]
+    dual: NDArray[np.float32] | None = None
 
 
 class Solver(Protocol):
@@ -88,6 +91,7 @@ class Solver(Protocol):
         Cs: Sequence[float],
         *,
         with_coef: bool = False,
+        start: NDArray[np.float32] | None = None,
         report: Report | None = None,
     ) -> Iterator[Solution]:
         """Solve P problems at each C, in the order of ``Cs``: c = C * weights.
@@ -96,6 +100,9 @@ class Solver(Protocol):
         ----------
         y : (N, P) in {-1, 1}; anything where the weight is 0
         weights : (N, P) >= 0
+        start : (N, P), optional
+            The ``dual`` of similar problems, which saves the way from w = 0; it cannot change the
+            result beyond the gap.
         """
         ...
 
@@ -121,6 +128,18 @@ def check_problems(
         raise DataError("a weight is negative or not finite")
     if not np.isin(y[weights > 0], (-1, 1)).all():
         raise DataError("a label is neither -1 nor 1")
+    check_C(Cs)
+
+
+def check_C(Cs: Iterable[float]) -> None:
+    """Refuse what is no C.
+
+    Raises
+    ------
+    DataError
+        One that is not positive, or not finite.
+    """
+    Cs = list(Cs)
     if not all(np.isfinite(C) and C > 0 for C in Cs):
         raise DataError("C must be positive and finite", found=", ".join(map(str, Cs)))
 

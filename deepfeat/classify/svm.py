@@ -42,7 +42,8 @@ class _Linear(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The class of the largest decision value, or an indicator matrix: (N,) or (N, L)."""
-        return self._labels.decide(self.decision_function(X))
+        decision = self.decision_function(X)
+        return self._labels.decide(decision)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -80,10 +81,12 @@ class _Linear(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels: Labels,
         weights: NDArray[np.float64],
         C: NDArray[np.float64],
+        start: NDArray[np.float32] | None = None,
     ) -> None:
-        """Fit each column at its own C: those that share it together."""
+        """Fit each column at its own C."""
+        report = progress(self.verbose)
         with value_errors():
-            solution = fit(solver, labels.y, weights, C, report=progress(self.verbose))
+            solution = fit(solver, labels.y, weights, C, start=start, report=report)
         assert solution.coef is not None
         self.coef_, self.intercept_ = solution.coef, solution.intercept
         self.gap_ = solution.gap
@@ -291,7 +294,7 @@ class LinearSVMCV(_Linear):
         if hasattr(self, "coef_"):  # of an earlier fit
             del self.coef_
         if self.refit:
-            self._fit_at(solver, labels, weights, choice.C)
+            self._fit_at(solver, labels, weights, choice.C, choice.start)
         self.n_iter_ = solver.steps
         if self.verbose:
             problems = choice.problems + self.refit * labels.y.shape[1]

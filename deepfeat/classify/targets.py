@@ -47,7 +47,7 @@ class Kernel:
             return self.gram.product(beta, into=self.rows, over=self.rows)
 
     def corner(self, which: Tensor) -> Tensor:
-        """(k,) -> (k, k) float64."""
+        """K among some rows: (k,) -> (k, k) float64."""
         return self.gram.corner(which if self.rows is None else self.rows[which])
 
 
@@ -55,20 +55,19 @@ class Kernel:
 class State:
     """P problems on the way; all (P, n) or (P,) on the device.
 
-    ``f`` is K beta in float64 wherever ``is_exact``. ``prefers_factor``: conjugate gradients were
-    the dearer last time.
+    y is 0 where c is. ``f`` is K beta in float64 wherever ``is_exact``. ``prefers_factor``:
+    conjugate gradients were the dearer last time. ``working``: the working set (P, n) bool.
     """
 
     y: Tensor
-    weights: Tensor
+    c: Tensor
     beta: Tensor
     f: Tensor
     gap: Tensor
     primal: Tensor
     is_exact: Tensor
     prefers_factor: Tensor
-    working: Tensor  # (P, n) bool: the working set at this value of C
-    earlier: tuple[Tensor, Tensor] | None = None  # beta and f at the value of C before
+    working: Tensor
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
 
 
@@ -76,13 +75,12 @@ def fast_targets(
     kernel: Kernel,
     state: State,
     which: Tensor,
-    C: float,
     active: Tensor,
     tolerance: Tensor,
     most: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Conjugate gradients in float32, from beta on the active rows."""
-    system = _system(state, which, C, active)
+    system = _system(state, which, active)
     state.is_exact[which] = False
     h, r, beta, f = system.h.float(), system.r.float(), system.beta, system.f
     if len(system.leaving):
@@ -104,13 +102,12 @@ def exact_targets(
     kernel: Kernel,
     state: State,
     which: Tensor,
-    C: float,
     active: Tensor,
     tolerance: Tensor,
     most: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same in float64 (f is exact), for a straggler with too many active rows for a factor."""
-    system = _system(state, which, C, active)
+    system = _system(state, which, active)
     if len(system.leaving):
         system.f[system.leaving] -= kernel.product(system.left_behind)
     enough = 2 * INNER * tolerance * system.primal
@@ -153,8 +150,8 @@ class _System:
         return self.h * (self.y - self.f) - self.beta * inverse
 
 
-def _system(state: State, which: Tensor, C: float, active: Tensor) -> _System:
-    y, c, f = state.y[which], C * state.weights[which], state.f[which]
+def _system(state: State, which: Tensor, active: Tensor) -> _System:
+    y, c, f = state.y[which], state.c[which], state.f[which]
     h = (2 * c).sqrt() * active
     beta = state.beta[which]
     slack = (1 - y * f).clamp(min=0)

@@ -1,8 +1,10 @@
-"""The walk up the values of C: where it starts, and how exact it is at each."""
+"""The walk up the values of C: where it starts, how exact it is at each, and who waits for what."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+from deepfeat.classify.problems import Solution
 
 AIM, LEAST_AIM, AT_LEAST = 1e-5, 1e-10, 0.2  # of the gap asked for; see ``aim``
 ROUGHLY = 1e-2  # the gap at values of C that nobody asked for
@@ -32,3 +34,15 @@ def stops(wanted: Sequence[float], scale: float) -> list[float]:
         before.append(C)
         C *= STRIDE
     return before + list(wanted)
+
+
+def in_order(Cs: Sequence[float], walk: Iterable[tuple[float, Solution]]) -> Iterator[Solution]:
+    """Solutions in the order of ``Cs``, however the walk went: each is kept until asked for."""
+    waiting: dict[float, Solution] = {}
+    told = 0
+    for C, solution in walk:
+        waiting[C] = solution
+        while told < len(Cs) and Cs[told] in waiting:
+            value = Cs[told]
+            told += 1
+            yield waiting[value] if value in Cs[told:] else waiting.pop(value)

@@ -9,6 +9,8 @@ or shows the rows that were missing. The working set only grows, so this ends.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -17,7 +19,7 @@ from deepfeat.classify.line_search import NOWHERE, line_minimum
 
 MARGIN = 0.1  # rows so near to the margin may cross it on the way
 MOST_STEPS = 60
-REFINEMENTS = 6  # of a solution by a factor in float32, before that factor is given up
+SHRINKS = 0.25  # to which part of itself a refinement brings what is left, or it is the last
 INNER = 0.1  # of the gap that is enough: what a linear system may leave of it
 
 
@@ -110,12 +112,16 @@ def _solve(
     among.diagonal().add_(ridge)
     factor, failed = torch.linalg.cholesky_ex(among)
     f, beta, left = K.new_zeros(len(K)), torch.zeros_like(y), y
-    for _ in range(REFINEMENTS if not int(failed) else 0):
+    gap = math.inf
+    while not int(failed):
         beta += torch.cholesky_solve(left[:, None].float(), factor)[:, 0]
         f = f.zero_().index_copy_(0, rows, beta) @ K
         left = y - f[rows] - ridge * beta
-        if float((left.square() / (2 * ridge)).sum()) <= enough:
+        before, gap = gap, float((left.square() / (2 * ridge)).sum())
+        if gap <= enough:
             return beta, f
+        if not gap < SHRINKS * before:
+            break
     beta = _solve_exactly(K.index_select(0, rows).index_select(1, rows), ridge, y)
     return beta, torch.zeros_like(f).index_copy_(0, rows, beta) @ K
 

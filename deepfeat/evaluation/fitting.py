@@ -101,7 +101,12 @@ def fit_part(
         weights = weights * ~np.isin(train, part.validation)[:, None]
         trainable = np.flatnonzero(has_both(y, weights))
     solution = fit(
-        solver, y[:, trainable], weights[:, trainable], choice.C[trainable], report=report
+        solver,
+        y[:, trainable],
+        weights[:, trainable],
+        choice.C[trainable],
+        start=None if choice.start is None else choice.start[:, trainable],
+        report=report,
     )
     classes = len(dataset.classes)
     gap = np.full(classes, np.nan)

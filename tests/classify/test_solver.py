@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
 
 import numpy as np
 import pytest
@@ -11,9 +10,9 @@ from device import DEVICE
 from feature_like import feature_like
 from oracles.svm_gap import bound, objective
 
-from deepfeat.classify.primal import PrimalSolver
 from deepfeat.classify.problems import Settings, Solution
-from deepfeat.classify.solver import GramSolver, group_columns, make_solver
+from deepfeat.classify.solver import GramSolver, make_solver
+from deepfeat.classify.team import group_columns
 from deepfeat.errors import DataError, UsageError
 
 WHOLE_RANGE = [1e-7, 1e-4, 0.01, 0.125, 1, 8, 128, 1e3, 1e5]
@@ -105,17 +104,6 @@ def test_folds_and_whole_sets_walk_in_groups_of_their_own() -> None:
             assert len(rows) <= 63
             assert not np.delete(mask[:, which], rows, axis=0).any()
     assert [which.tolist() for which, rows in groups if rows is None] == [[3, 4]]
-
-
-def test_blocks_of_columns_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    X, y = feature_like(600, 80, 7, seed=3)
-    weights = np.where(np.arange(600)[:, None] % 3 == 0, 0.0, np.ones(y.shape))
-    weights[:, 3:] = 1
-    whole = solve(X, y, weights, [0.1, 10], gap=1e-10)
-    monkeypatch.setattr("deepfeat.classify.solver.ENTRIES", 2 * 600)
-    for a, b in zip(whole, solve(X, y, weights, [0.1, 10], gap=1e-10), strict=True):
-        np.testing.assert_allclose(a.primal, b.primal, rtol=1e-9)
-        np.testing.assert_allclose(a.coef, b.coef, atol=1e-4 * np.abs(a.coef).max())
 
 
 def duplicates(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -251,14 +239,6 @@ def test_a_problem_that_misses_is_not_said_to_be_met() -> None:
     assert np.isfinite(found.gap).all()
 
 
-def test_progress_counts_every_problem() -> None:
-    X, y = feature_like(60, 10, 3, seed=0)
-    told: list[tuple[int, int]] = []
-    solver = GramSolver(X, Settings(device=DEVICE))
-    list(solver.path(y, np.ones(y.shape), [1, 0.1], report=lambda *now: told.append(now)))
-    assert told == [(3, 6), (6, 6)]
-
-
 def test_many_rows_or_few_columns_go_without_K() -> None:
     X, _ = feature_like(500, 300, 1, seed=0)
     name = [
@@ -275,21 +255,6 @@ def test_products_alone_solve_small_C_in_few_steps() -> None:
     Cs = [0.01, 0.02, 0.04, 0.08]
     assert all(found.met.all() for found in solver.path(y, np.ones(y.shape), Cs))
     assert solver.steps <= 3 * len(Cs)
-
-
-def _note(told: list[tuple[int, int]], done: int, total: int) -> None:
-    told.append((done, total))
-
-
-def test_progress_counts_every_problem_of_an_ascending_grid() -> None:
-    X, y = feature_like(60, 10, 3, seed=0)
-    for kind in (GramSolver, PrimalSolver):
-        told: list[tuple[int, int]] = []
-        report = partial(_note, told)
-        list(
-            kind(X, Settings(device=DEVICE)).path(y, np.ones(y.shape), [0.1, 1, 10], report=report)
-        )
-        assert told == [(3, 9), (6, 9), (9, 9)]
 
 
 @pytest.mark.parametrize("rows", [300, 700])
