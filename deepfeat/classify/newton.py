@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from deepfeat.classify.certificate import feasible, relative_gap
 from deepfeat.classify.line_search import NOWHERE, line_minimum
-from deepfeat.classify.parallel import in_parallel
+from deepfeat.classify.parallel import in_parallel, torch_threads
 from deepfeat.classify.progress import Tell
 from deepfeat.classify.targets import (
     MOST_COST,
@@ -37,7 +37,7 @@ STRICTER = 0.05  # after a certificate that failed
 LEAST_PRICE = 3.0  # of a factor, in products, however few its rows
 ROUGH = 4  # failures of float32, f made exact after each, before products are float64
 GIVE_UP = 3  # exact steps that lead nowhere: rounding is all that is left
-CHOLESKY_PRICE = 2.5  # products of 2 N^2 that a factor of n^3 / 3 is worth, all its work in it
+CHOLESKY_PRICE = 2.0  # products of 2 N^2 that a factor of n^3 / 3 is worth, all its work in it
 LARGEST_SET = 3072  # rows up to which K among them is taken: 76 MB, and three times that to solve
 SMALL_SET = 200  # rows, on average, below which threads would wait for each other in Python
 SIDE_BY_SIDE = 1 << 22  # entries of K among working sets: 32 MB
@@ -204,13 +204,23 @@ def _solve_among(
         return steps
 
     sizes = among.sum(1)
-    threads = min(kernel.threads, max(2, LARGEST_SET**2 // max(int(sizes.max()), 1) ** 2))
-    if float(sizes.double().mean()) < SMALL_SET:
-        threads = 1
-    state.counts["steps"] += sum(in_parallel(solve, _batches(sizes, threads), threads))
+    side, each = _threads(sizes, kernel.threads)
+    with torch_threads(each):
+        state.counts["steps"] += sum(in_parallel(solve, _batches(sizes, side), side))
     state.counts["exact_products"] += len(which)
     state.beta[which], state.f[which] = beta, kernel.product(beta)
     state.is_exact[which] = True
+
+
+def _threads(sizes: Tensor, available: int) -> tuple[int, int]:
+    """How many batches go at a time, and torch's threads in each.
+
+    Small sets would wait for each other in Python; of large ones few may be open at a time.
+    """
+    if float(sizes.double().mean()) < SMALL_SET:
+        return 1, 1
+    side = min(available, LARGEST_SET**2 // int(sizes.max()) ** 2)
+    return (side, 1) if side > 1 else (1, available)
 
 
 def _batches(sizes: Tensor, threads: int) -> list[Tensor]:
