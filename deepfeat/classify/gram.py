@@ -17,7 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deepfeat import machine
 from deepfeat.classify.parallel import in_parallel
+from deepfeat.errors import UsageError
 
 ROWS_AT_A_TIME = 64  # of K in float64: a block that stays in the cache while it is multiplied
 ROWS_OF_X = 1024  # at most, in float64: so is their part of K
@@ -146,7 +148,23 @@ def _cut(matrix: Tensor, which: slice | Tensor, over: Tensor | None) -> Tensor:
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` is CUDA where there is one."""
+    """``auto`` is CUDA where there is one.
+
+    Raises
+    ------
+    UsageError
+        A name that torch does not know.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"no device '{name}'", expected="auto, cpu, cuda") from error
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes the device has in all."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[1])
+    return machine.memory_bytes()

@@ -24,11 +24,10 @@ from torch import Tensor
 from deepfeat.classify.gram import pick_device
 from deepfeat.classify.line_search import NOWHERE, line_minimum
 from deepfeat.classify.posed import Posed
-from deepfeat.classify.problems import Report, Settings, Solution, check_problems
+from deepfeat.classify.problems import Report, Settings, Solution, check_loss, check_problems
 from deepfeat.classify.progress import Tally, Tell
 from deepfeat.classify.streamed import Streamed
 from deepfeat.classify.walk import FEW, POLISHED, ROUGHLY, aim, in_order, stops
-from deepfeat.errors import UsageError
 
 ENTRIES = 1 << 23  # of a part: 64 MB for each of the arrays that a step needs
 MOST_STEPS = 80
@@ -61,12 +60,7 @@ class PrimalSolver:
     """
 
     def __init__(self, X: NDArray[np.float32], settings: Settings):
-        if settings.loss != "squared_hinge":
-            raise UsageError(
-                f"this solver has no loss '{settings.loss}'",
-                expected="squared_hinge",
-                advice="The solver 'liblinear' has the hinge.",
-            )
+        check_loss(settings)
         self.X = X
         self.settings = settings
         self.device = pick_device(settings.device)
@@ -172,7 +166,10 @@ class PrimalSolver:
             part.steps += len(left)
             slack, gradient = slack[is_open], (W - pull)[is_open]
             way, too_dear = self._direction(
-                gradient, 2 * c[left] * (slack > 0), part.primal[left], wants_factor[left]
+                gradient,
+                2 * c[left] * (slack > 0),
+                tolerance * part.primal[left],
+                wants_factor[left],
             )
             d_f = self.rows.forward(way)
             W, f = W[is_open], f[is_open]
@@ -183,9 +180,12 @@ class PrimalSolver:
             part.W[left], part.f[left] = W + t[:, None] * way, f + t[:, None] * d_f
 
     def _direction(
-        self, gradient: Tensor, weight: Tensor, primal: Tensor, wants_factor: Tensor
+        self, gradient: Tensor, weight: Tensor, left: Tensor, wants_factor: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """-H^-1 gradient with H = I + X^T diag(weight) X: (p, d), and where factors are cheaper."""
+        """-H^-1 gradient with H = I + X^T diag(weight) X: (p, d), and where factors are cheaper.
+
+        ``left`` (p,) is the gap at which a problem is done.
+        """
         way = torch.empty_like(gradient)
         D, N = gradient.shape[1], weight.shape[1]
         by_factor = torch.nonzero(wants_factor)[:, 0]
@@ -196,7 +196,7 @@ class PrimalSolver:
         if len(rest):
             size = (weight[rest] > 0).sum(1).double()
             most = LEAST_PRODUCTS + (size * D * D + D**3 / 3) / (4 * N * D)
-            enough = 2 * INNER * self.settings.gap * primal[rest]
+            enough = 2 * INNER * left[rest]
             length = gradient[rest].square().sum(1)
             enough = torch.maximum(enough, FORCING**2 * length)
             way[rest], spent = self._by_products(gradient[rest], weight[rest], enough, most)

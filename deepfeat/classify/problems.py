@@ -144,6 +144,22 @@ def check_C(Cs: Iterable[float]) -> None:
         raise DataError("C must be positive and finite", found=", ".join(map(str, Cs)))
 
 
+def check_loss(settings: Settings) -> None:
+    """Refuse what only liblinear can do.
+
+    Raises
+    ------
+    UsageError
+        A loss other than the squared hinge.
+    """
+    if settings.loss != "squared_hinge":
+        raise UsageError(
+            f"this solver has no loss '{settings.loss}'",
+            expected="squared_hinge",
+            advice="The solver 'liblinear' has the hinge.",
+        )
+
+
 def check_matrix(X: NDArray[np.float32]) -> None:
     """Refuse NaN and infinity, which would spread through every product.
 

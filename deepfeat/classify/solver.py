@@ -13,21 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfeat.classify.conjugate import LowRank, low_rank
-from deepfeat.classify.gram import bytes_needed, make_gram, pick_device
+from deepfeat.classify.gram import bytes_needed, make_gram, memory_of, pick_device
 from deepfeat.classify.posed import Posed
 from deepfeat.classify.primal import PrimalSolver
 from deepfeat.classify.problems import (
     Report,
     Settings,
     Solution,
+    check_loss,
     check_matrix,
     check_problems,
 )
 from deepfeat.classify.progress import Tally
 from deepfeat.classify.team import Team, group_columns
 from deepfeat.classify.walk import ROUGHLY, aim, in_order, stops
-from deepfeat.errors import UsageError
 
+MOST_BYTES = 8 << 30  # for K: with more rows than that reading X is the quicker
 MOST_COLUMNS = 4096  # up to which a problem that K cannot solve is solved on w
 
 
@@ -48,12 +49,7 @@ class GramSolver:
     """
 
     def __init__(self, X: NDArray[np.float32], settings: Settings):
-        if settings.loss != "squared_hinge":
-            raise UsageError(
-                f"this solver has no loss '{settings.loss}'",
-                expected="squared_hinge",
-                advice="The solver 'liblinear' has the hinge.",
-            )
+        check_loss(settings)
         check_matrix(X)
         self.X = X
         self.settings = settings
@@ -147,10 +143,18 @@ class GramSolver:
 
 
 def make_solver(
-    X: NDArray[np.float32], settings: Settings, *, memory_bytes: int = 8 << 30
+    X: NDArray[np.float32], settings: Settings, *, memory_bytes: int | None = None
 ) -> GramSolver | PrimalSolver:
-    """The solver for this many rows: K if it fits, unless X has far more rows than columns."""
+    """The solver for this many rows: K if it fits, unless X has far more rows than columns.
+
+    K may have ``memory_bytes``; if not given, half of the device's memory, and never more than lets
+    29,000 rows in.
+    """
     rows, columns = X.shape
-    if bytes_needed(rows) > memory_bytes or rows > 8 * columns or columns < min(rows, 256):
+    if rows > 8 * columns or columns < min(rows, 256):
+        return PrimalSolver(X, settings)
+    if memory_bytes is None:
+        memory_bytes = min(MOST_BYTES, memory_of(pick_device(settings.device)) // 2)
+    if bytes_needed(rows) > memory_bytes:
         return PrimalSolver(X, settings)
     return GramSolver(X, settings)

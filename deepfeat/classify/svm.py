@@ -24,7 +24,6 @@ from deepfeat.classify.labels import Labels, class_weights, read_labels, value_e
 from deepfeat.classify.problems import Settings, Solver
 from deepfeat.classify.progress import end_line, progress
 from deepfeat.classify.solver import make_solver
-from deepfeat.errors import UsageError
 from deepfeat.tables import look_up
 
 ClassWeight = Mapping[Any, float] | str | None
@@ -62,13 +61,8 @@ class _Linear(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return rows, labels, class_weights(labels, self.class_weight, each)
 
     def _settings(self) -> Settings:
-        if self.loss != "squared_hinge":
-            raise UsageError(
-                f"no loss '{self.loss}' here",
-                expected="squared_hinge",
-                advice="The solver 'liblinear' has the hinge.",
-            )
         return Settings(
+            loss=self.loss,
             fit_intercept=self.fit_intercept,
             intercept_scaling=self.intercept_scaling,
             gap=self.tol,

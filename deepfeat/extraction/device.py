@@ -10,11 +10,11 @@ import os
 import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import torch
 
 import deepfeat
+from deepfeat import machine
 from deepfeat.store.shard import hdf5_version
 
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "h5py")
@@ -65,10 +65,7 @@ def memory_bytes(device: torch.device) -> int:
     """Memory of the device in all, as far as this process may use it: a number that stays."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[1])
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with contextlib.suppress(OSError, ValueError):  # "max" is no number: no limit of the group
-        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return total
+    return machine.memory_bytes()
 
 
 def _name(device: torch.device) -> str:

@@ -10,28 +10,35 @@ import numpy as np
 import pytest
 from device import DEVICE
 from feature_like import feature_like
+from oracles.svm_gap import bound, objective
+from store import make_store
 
 from deepfeat.classify.primal import PrimalSolver
 from deepfeat.classify.problems import Settings
 from deepfeat.classify.solver import GramSolver
+from deepfeat.classify.walk import aim
 from deepfeat.errors import DataError
+from deepfeat.store.writer import Listed, ShardRows
 
 LIMITED = """
 import resource, sys
 import numpy as np
+import torch
+import deepfeat
 from deepfeat.classify.primal import PrimalSolver
 from deepfeat.classify.problems import Settings
-X = np.load(sys.argv[1], mmap_mode="r")
-random = np.random.default_rng(0)
-w = random.normal(size=X.shape[1])
-score = np.concatenate([X[i : i + 4096] @ w for i in range(0, len(X), 4096)])
-y = np.where(score > np.quantile(score, 0.8), 1, -1).astype(np.int8)[:, None]
-PrimalSolver(X[:64], Settings(device="cpu"))  # threads and buffers
+path, limit, answer = sys.argv[1:]
+torch.set_num_threads(1)
+given = np.load(answer)
+X = deepfeat.open_store(path)["fc7", 256]
+PrimalSolver(X[:64], Settings(device="cpu"))  # buffers of the libraries
 used = int(open("/proc/self/statm").read().split()[5]) * resource.getpagesize()  # data
-resource.setrlimit(resource.RLIMIT_DATA, (used + int(sys.argv[2]),) * 2)
-solver = PrimalSolver(X, Settings(device="cpu", gap=1e-2))
-for found in solver.path(y, np.ones(y.shape), [1e-3], with_coef=True):
-    print(bool(found.met.all()))
+resource.setrlimit(resource.RLIMIT_DATA, (used + int(limit),) * 2)
+solver = PrimalSolver(X, Settings(device="cpu", gap=1e-3))
+path = solver.path(given["y"], given["weights"], given["Cs"].tolist(), with_coef=True)
+found = list(path)
+np.savez(answer, coef=[one.coef for one in found], intercept=[one.intercept for one in found],
+         gap=[one.gap for one in found], met=[one.met for one in found])
 """
 
 
@@ -64,22 +71,65 @@ def test_rows_that_are_not_finite_are_refused() -> None:
         PrimalSolver(X, Settings(device=DEVICE))
 
 
-def test_a_matrix_larger_than_the_memory_allowed(tmp_path: Path) -> None:
-    """180 MB on the disk, 130 MB of data for the process beyond what it starts with."""
-    random = np.random.default_rng(0)
-    path = tmp_path / "x.npy"
-    X = np.lib.format.open_memmap(path, "w+", np.float32, (90_000, 500))
-    for start in range(0, len(X), 6000):
-        X[start : start + 6000] = random.normal(size=(6000, 500)) / 22
-    X.flush()
+ROWS, COLUMNS, SHARD = 30_000, 1_000, 6_000
 
-    def run(limit: int) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", LIMITED, str(path), str(limit)]
-        return subprocess.run(command, capture_output=True, text=True)
 
-    done = run(130 << 20)
-    assert done.stdout.split() == ["True"], done.stderr[-500:]
-    assert run(8 << 20).returncode != 0  # the limit is one
+def store_of(X: np.ndarray, path: Path) -> Path:
+    """A finished store with these descriptors."""
+    names = [Listed(b"%06d.jpg" % i, 1, 1) for i in range(len(X))]
+    with make_store.opened(
+        path,
+        "sealed",
+        make_store.identity(scales=("256",)),
+        listed=names,
+        dimensions={"fc7": COLUMNS, "pool5": 1},
+        shard_images=SHARD,
+    ) as writer:
+        for number in writer.pending:
+            block = X[number * SHARD : (number + 1) * SHARD]
+            writer.commit(
+                number,
+                ShardRows(
+                    size=np.ones(SHARD, "i8"),
+                    sha256=np.zeros((SHARD, 32), "u1"),
+                    shape=np.ones((SHARD, 2), "i4"),
+                    status=np.zeros(SHARD, "u1"),
+                    notes=np.zeros(SHARD, "u4"),
+                    descriptors={("fc7", "256"): block, ("pool5", "256"): block[:, :1]},
+                    details=[""] * SHARD,
+                ),
+            )
+        writer.finish()
+    return path
+
+
+def test_a_store_larger_than_the_memory_allowed(tmp_path: Path) -> None:
+    """120 MB on the disk, 100 MB of data for the process beyond what it starts with.
+
+    Several classes, a fold, and values of C from which products and factors solve.
+    """
+    X, y = feature_like(ROWS, COLUMNS, 2, seed=0)
+    weights = np.where(np.arange(ROWS)[:, None] % 3 == 0, 0.0, np.ones(y.shape))
+    path = store_of(X, tmp_path / "x.h5")
+    answer = tmp_path / "given.npz"
+
+    def run(limit: int) -> str:
+        np.savez(answer, y=y, weights=weights, Cs=[1e-3, 0.1])
+        command = [sys.executable, "-c", LIMITED, str(path), str(limit), str(answer)]
+        return subprocess.run(command, capture_output=True, text=True).stderr
+
+    assert X.nbytes > 100 << 20
+    said = run(100 << 20)
+    found = np.load(answer)
+    assert "met" in found, said[-500:]
+    assert found["met"].all()
+    for i, C in enumerate([1e-3, 0.1]):
+        for j in range(2):
+            w, b = found["coef"][i, j], found["intercept"][i, j]
+            c = C * weights[:, j]
+            primal = objective(X, y[:, j], c, w, b)
+            assert primal - bound(X, y[:, j], c, w, b) <= 1e-3 * primal
+    assert "Error" in run(8 << 20)  # the limit is one
 
 
 @pytest.mark.parametrize("C", [1e3, 1e5])
@@ -89,3 +139,13 @@ def test_a_cold_start_at_large_C_is_certified(C: float, unit: float) -> None:
     solver = PrimalSolver(unit * X, Settings(device=DEVICE))
     (found,) = solver.path(y, np.ones(y.shape), [C])
     assert found.met.all(), found.gap
+
+
+def test_products_go_on_to_what_is_aimed_at() -> None:
+    """Far below the gap asked for, in few steps: systems solved too roughly would end above it."""
+    X, y = feature_like(3000, 60, 4, seed=0)
+    Cs = [1e-4, 1e-2, 1, 100, 1e4]
+    solver = PrimalSolver(X, Settings(device=DEVICE))
+    gaps = [found.gap.max() for found in solver.path(y, np.ones(y.shape), Cs)]
+    assert max(gaps) <= aim(1e-4)
+    assert solver.steps <= 8 * len(Cs)

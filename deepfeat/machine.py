@@ -1,0 +1,15 @@
+"""What this machine lets the process have."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def memory_bytes() -> int:
+    """Memory in all, as far as this process may use it: a number that stays."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):  # "max" is no number: no limit of the group
+        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return total
