@@ -75,6 +75,49 @@ MUTANTS = {
         "    os.rename(aside, path)",
         f"{STORE}::test_a_power_loss_costs_nothing_that_was_reported",
     ),
+    "half of the gap forgotten": Mutant(
+        "classify/certificate.py",
+        "distance = (shortfall + beyond).sum(1)",
+        "distance = shortfall.sum(1)",
+        "classify/test_certificate.py",
+    ),
+    "K in float32": Mutant(
+        "classify/gram.py",
+        "low[below, right] = exact.sub_(high[below, right])",
+        "low[below, right] = 0",
+        "classify/test_primal.py::test_both_solvers_agree",
+    ),
+    "no intercept in K": Mutant(
+        "classify/gram.py",
+        "exact.add_(constant).div_(square)",
+        "exact.div_(square)",
+        "classify/test_solver.py::test_every_problem_of_the_whole_range_is_certified",
+    ),
+    "scored on the rows fitted on": Mutant(
+        "classify/choose.py",
+        "score(decision[:, block], fold.score)",
+        "score(decision[:, block], fold.fit)",
+        "classify/test_svm.py::test_curve_is_that_of_scikit_learn_fold_by_fold",
+    ),
+    "a label that is not claimed counts": Mutant(
+        "classify/labels.py",
+        "weights = labels.is_known * each[:, None]",
+        "weights = np.ones_like(labels.is_known) * each[:, None]",
+        "classify/test_svm.py"
+        "::test_indicator_columns_are_problems_of_their_own_and_nan_claims_nothing",
+    ),
+    "the largest C among equals": Mutant(
+        "classify/choose.py",
+        "order[np.nanargmax(overall[order])]",
+        "order[len(order) - 1 - np.nanargmax(overall[order][::-1])]",
+        "classify/test_svm.py::test_ties_go_to_the_smallest_C",
+    ),
+    "stopping at the gap asked for": Mutant(
+        "classify/walk.py",
+        "return min(AT_LEAST * gap, max(AIM * gap, LEAST_AIM))",
+        "return gap",
+        "classify/test_gram_and_liblinear.py",
+    ),
 }
 
 
