@@ -4,7 +4,7 @@
 ``caltech101``: three splits of 3,060 x 12,288, 102 classes, hold-out of a fifth, refit at one C.
 ``caltech256``: 15,420 x 12,288, 257 classes, one split.
 ``caltech101-real``: descriptors of a store, with the splits, the hold-out and the refit of
-``deepfeat svm-eval caltech101``.
+``deepfeat svm-eval caltech101``; ``caltech101-fused`` those of two stores, as ``caltech101:both``.
 Synthetic rows are sparse, positive, of length 1, their leading direction as strong as descriptors
 have it.
 """
@@ -208,8 +208,8 @@ def caltech(classes: int, each: int, splits: int, seed: int, less: int) -> list[
     return tasks
 
 
-def real(store: Path, data: Path, less: int) -> list[Task]:
-    """``deepfeat svm-eval caltech101`` over a store: its splits, rows, hold-out and chosen C."""
+def real(recipe_name: str, stores: list[Path], data: Path, less: int) -> list[Task]:
+    """``deepfeat svm-eval`` over stores: its splits, rows, hold-out and chosen C."""
     from deepfeat.classify.choose import SOLVERS, choose, has_both
     from deepfeat.evaluation.features import given_features
     from deepfeat.evaluation.fitting import settings_of
@@ -221,11 +221,11 @@ def real(store: Path, data: Path, less: int) -> list[Task]:
     from deepfeat.evaluation.run import dataset_of
     from deepfeat.evaluation.working import Working
 
-    recipe = load_recipe("caltech101")
+    recipe = load_recipe(recipe_name)
     dataset = dataset_of(recipe, data, Working())
     parts = parts_of(recipe, dataset)[: 1 if less > 1 else None]
     wanted = np.unique(np.concatenate([np.r_[part.train, part.test] for part in parts]))
-    joined = join(given_features(recipe, [store]), dataset, wanted)
+    joined = join(given_features(recipe, stores), dataset, wanted)
     descriptors_of_all = matrix_of(joined)
     tasks = []
     for part in parts:
@@ -254,5 +254,6 @@ SYNTHETIC: dict[str, Callable[[int, int], list[Task]]] = {
     "caltech101": lambda seed, less: caltech(102, 30, 3, seed, less),
     "caltech256": lambda seed, less: caltech(257, 60, 1, seed, less),
 }
-REAL = "caltech101-real"
-CASES = (*SYNTHETIC, REAL)
+# Name -> recipe, and how many stores it takes.
+REAL = {"caltech101-real": ("caltech101", 1), "caltech101-fused": ("caltech101:both", 2)}
+CASES = (*SYNTHETIC, *REAL)

@@ -25,7 +25,7 @@ from svm_peers import PEERS, solve_sample
 from deepfeat.classify.choose import SOLVERS
 from deepfeat.classify.problems import Settings
 
-REFERENCE_GAP = 1e-9
+REFERENCE_GAP = 1e-11
 BOUND = 2.5 * 4  # bytes for each entry of K that the solver may use at most
 
 # Own time of functions whose name contains one of these; the first group that fits counts. A

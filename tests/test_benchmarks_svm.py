@@ -131,8 +131,13 @@ def test_the_command_that_is_recorded_has_no_folder(module: Any) -> None:
     command = svm.command_of(given)
     assert command.startswith("python benchmarks/svm.py caltech101-real --store x.h5 --data d ")
     assert svm.parsed(command.split()[2:]).repeats == given.repeats
-    with pytest.raises(SystemExit):
-        svm.parsed(["caltech101-real"])
+    both = svm.parsed(
+        ["caltech101-fused", "--store", "/a/x.h5", "--store", "/b/y.h5", "--data", "d"]
+    )
+    assert " --store x.h5 --store y.h5 --data d " in svm.command_of(both)
+    for words in (["caltech101-real"], ["caltech101-fused", "--store", "x.h5", "--data", "d"]):
+        with pytest.raises(SystemExit):
+            svm.parsed(words)
 
 
 def rows_of(svm: ModuleType, cases: ModuleType) -> dict[str, Any]:
@@ -204,7 +209,7 @@ def test_a_peer_stands_under_ours(
 def test_a_small_run_is_shown(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes that import torch, some seconds each."""
     svm, figures = module("svm"), module("svm_figures")
-    words = "caltech101 --small --no-peers --threads 1 --repeats 1 --sample 15"
+    words = "caltech101 --small --no-peers --threads 1 --repeats 1 --sample 15 --every"
     svm.main([*words.split(), "--results", str(tmp_path)])
     text = (tmp_path / "svm-caltech101-small.json").read_text()
     assert str(tmp_path) not in text
@@ -222,6 +227,7 @@ def test_a_small_run_is_shown(module: Any, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(module("pages"), "RESULTS", tmp_path)
     page = figures.benchmark()
     assert "| **deepfeat** | 1 | " in page
+    assert "differ in the fourth decimal" in page
     assert page.count("Not measured yet.") == len(figures.SVM_CASES) - 1
     assert "| the rest | 75 % |" in figures.profile()
     assert figures.growth() == "Not measured yet."
