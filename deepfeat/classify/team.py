@@ -23,7 +23,7 @@ from deepfeat.classify.progress import Tell
 from deepfeat.classify.targets import Kernel, State
 from deepfeat.classify.walk import FEW, POLISHED
 
-ENTRIES = 1 << 20  # of a part: 8 MB for each of the arrays that a step needs
+ENTRIES = 1 << 21  # of all parts that walk at a time: 16 MB for each array that a step needs
 WIDE = 40  # columns from which a part does not wait for K to be read
 
 
@@ -67,8 +67,9 @@ class Team:
         self.rows = None if rows is None else torch.from_numpy(rows).to(self.device)
         threads = torch.get_num_threads() if self.device.type == "cpu" else 1
         # Where each thread can have a part, nothing waits for anything; else they share products.
-        self.side = max(min(threads, len(which) // WIDE), 1)
-        turns = max(-(-len(which) * len(self.at) // (ENTRIES * self.side)), 1)
+        few = min(len(which) // WIDE, ENTRIES // (WIDE * len(self.at)))
+        self.side = max(min(threads, few), 1)
+        turns = max(-(-len(which) * len(self.at) // ENTRIES), 1)
         count = min(turns * self.side, len(which))
         self.fast: Tensor | None = None  # K among the rows
         self.parts = [self._begin(some) for some in np.array_split(which, count)]

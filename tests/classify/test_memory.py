@@ -58,9 +58,15 @@ def test_K_and_the_copy_of_a_fold_are_all_that_grows_with_the_square() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
-def test_blocks_are_bounded_where_problems_are_many_and_working_sets_large() -> None:
-    """Labels at random: nearly every row is active, so working sets reach their limit."""
-    rows, problems = 4000, 60
-    state = 80 * rows * problems
-    used = peak(rows, 1500, problems, 5.0, 100.0)
+@pytest.mark.parametrize(
+    ("problems", "columns", "noise", "top"),
+    [
+        (1000, 300, 1.0, 0.1),  # more than walk at a time
+        (60, 1500, 5.0, 100.0),  # labels at random: nearly every row is active, sets are largest
+    ],
+)
+def test_blocks_are_bounded(problems: int, columns: int, noise: float, top: float) -> None:
+    rows = 4000
+    state = 40 * rows * problems
+    used = peak(rows, columns, problems, noise, top)
     assert used <= 2.5 * rows**2 * 4 + 8320 * rows + state + 500 * MIB
