@@ -27,7 +27,7 @@ from deepfeat.classify.posed import Posed
 from deepfeat.classify.problems import Report, Settings, Solution, check_loss, check_problems
 from deepfeat.classify.progress import Tally, Tell
 from deepfeat.classify.streamed import Streamed
-from deepfeat.classify.walk import FEW, POLISHED, ROUGHLY, aim, in_order, stops
+from deepfeat.classify.walk import FEW, POLISHED, ROUGHLY, aim, in_order, keep_better, stops
 
 ENTRIES = 1 << 23  # of a part: 64 MB for each of the arrays that a step needs
 MOST_STEPS = 80
@@ -124,9 +124,7 @@ class PrimalSolver:
         found = part.W, part.f, part.gap, part.primal
         part.W, part.f = part.W.clone(), part.f.clone()
         self._advance(part, y, c, POLISHED)
-        worse = ~(part.gap < found[2])
-        for now, before in zip((part.W, part.f, part.gap, part.primal), found, strict=True):
-            now[worse] = before[worse]
+        keep_better((part.W, part.f, part.gap, part.primal), found, gap=2)
 
     def _solution(self, parts: list[_Part], posed: Posed, C: float, with_coef: bool) -> Solution:
         shape = posed.y.shape

@@ -47,9 +47,10 @@ class Settings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, value in (("gap", self.gap), ("intercept_scaling", self.intercept_scaling)):
+        named = {"the gap to reach": self.gap, "intercept_scaling": self.intercept_scaling}
+        for name, value in named.items():
             if not 0 < value < np.inf:
-                raise UsageError(f"{name} = {value} is not a positive number")
+                raise UsageError(f"{name} is {value}", expected="a positive number")
 
 
 @dataclass(frozen=True, slots=True)

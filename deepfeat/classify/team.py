@@ -21,7 +21,7 @@ from deepfeat.classify.parallel import in_parallel, torch_threads
 from deepfeat.classify.posed import Posed
 from deepfeat.classify.progress import Tell
 from deepfeat.classify.targets import Kernel, State
-from deepfeat.classify.walk import FEW, POLISHED
+from deepfeat.classify.walk import FEW, POLISHED, keep_better
 
 ENTRIES = 1 << 21  # of all parts that walk at a time: 16 MB for each array that a step needs
 WIDE = 40  # columns from which a part does not wait for K to be read
@@ -133,9 +133,7 @@ def _polish(kernel: Kernel, state: State) -> None:
     """Go on to the last digits, and keep what is better."""
     found = state.beta, state.f, state.gap.clone(), state.primal.clone()
     advance(kernel, state, POLISHED)
-    worse = ~(state.gap < found[2])
-    for now, before in zip((state.beta, state.f, state.gap, state.primal), found, strict=True):
-        now[worse] = before[worse]
+    keep_better((state.beta, state.f, state.gap, state.primal), found, gap=2)
 
 
 def group_columns(

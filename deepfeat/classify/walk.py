@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from torch import Tensor
+
 from deepfeat.classify.problems import Solution
 
 AIM, LEAST_AIM, AT_LEAST = 1e-5, 1e-10, 0.2  # of the gap asked for; see ``aim``
@@ -46,3 +48,10 @@ def in_order(Cs: Sequence[float], walk: Iterable[tuple[float, Solution]]) -> Ite
             value = Cs[told]
             told += 1
             yield waiting[value] if value in Cs[told:] else waiting.pop(value)
+
+
+def keep_better(now: tuple[Tensor, ...], before: tuple[Tensor, ...], *, gap: int) -> None:
+    """Of each problem what has the smaller gap, in place of ``now``; ``gap`` is its place."""
+    worse = ~(now[gap] < before[gap])
+    for one, other in zip(now, before, strict=True):
+        one[worse] = other[worse]
