@@ -167,6 +167,10 @@ def _step(
         way = (beta - state.beta[here], f_beta - f)
         norms = ((state.beta[here] * way[1]).sum(1), (way[0] * way[1]).sum(1))
         t = line_minimum(y[at], c[at], f, way[1], norms, 1.0)
+        if is_exact:  # where w cannot move, beta may have to all the same
+            gap, _ = relative_gap(y[at], c[at], feasible(y[at], state.beta[here]), f)
+            gap_there, _ = relative_gap(y[at], c[at], feasible(y[at], beta), f_beta)
+            t[(t < NOWHERE) & (gap_there < gap)] = 1
         whole = (t == 1)[:, None]
         state.beta[here] = torch.where(whole, beta, state.beta[here] + t[:, None] * way[0])
         state.f[here] = torch.where(whole, f_beta, f + t[:, None] * way[1])
