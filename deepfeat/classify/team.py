@@ -67,7 +67,7 @@ class Team:
         self.rows = None if rows is None else torch.from_numpy(rows).to(self.device)
         threads = torch.get_num_threads() if self.device.type == "cpu" else 1
         # Where each thread can have a part, nothing waits for anything; else they share products.
-        few = min(len(which) // WIDE, ENTRIES // (WIDE * len(self.at)))
+        few = min(len(which) // WIDE, ENTRIES // (WIDE * max(len(self.at), 1)))
         self.side = max(min(threads, few), 1)
         turns = max(-(-len(which) * len(self.at) // ENTRIES), 1)
         count = min(turns * self.side, len(which))
