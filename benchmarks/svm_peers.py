@@ -99,7 +99,7 @@ def _by_sklearn(
     """Weights of the classes are given as sample weights: the same numbers for liblinear."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        svc = LinearSVC(C=C, dual=True, tol=TOLERANCE, max_iter=MOST_ITERATIONS)
+        svc = LinearSVC(C=C, dual=True, tol=TOLERANCE, max_iter=MOST_ITERATIONS, random_state=0)
         svc.fit(X, y, sample_weight=weights)
     failed = any(issubclass(one.category, ConvergenceWarning) for one in caught)
     return svc.coef_[0], float(svc.intercept_[0]), not failed

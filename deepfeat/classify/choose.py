@@ -44,6 +44,8 @@ class Choice:
     problems : int
     worst_gap : float
         NaN from a solver without a certificate.
+    gaps : (n_Cs, n_folds, L) float64
+        The relative gap of every problem; NaN where none was posed, or from such a solver.
     start : (N, L) float32 or None
         The dual on the first fold at or near the chosen C, where a fit on all rows may begin.
     """
@@ -54,6 +56,7 @@ class Choice:
     missed: tuple[tuple[float, int, int], ...]
     problems: int
     worst_gap: float
+    gaps: Values
     start: NDArray[np.float32] | None = None
 
 
@@ -116,7 +119,8 @@ def choose(
     is_posed = has_both(labels, fits)
     curve = np.full((len(Cs), len(folds), classes), np.nan)
     missed: list[tuple[float, int, int]] = []
-    gaps = [0.0]
+    gaps = np.full(curve.shape, np.nan)
+    worst = 0.0
     begin = _Begin(is_posed.reshape(len(folds), classes), len(y), per)
     path = solver.path(labels[:, is_posed], fits[:, is_posed], Cs, report=report)
     columns = np.flatnonzero(is_posed)
@@ -128,7 +132,8 @@ def choose(
             curve[number, f] = score(decision[:, block], fold.score)
         curve[number].flat[~is_posed] = np.nan
         missed += [(C, int(p) // classes, int(p) % classes) for p in columns[~solution.met]]
-        gaps.append(float(np.max(solution.gap, initial=0.0)))
+        gaps[number].flat[is_posed] = solution.gap
+        worst = float(np.max(solution.gap, initial=worst))  # NaN stays
         begin.see(curve[number], solution.dual)
     if np.isnan(curve).all():
         raise DataError(
@@ -138,15 +143,16 @@ def choose(
     best = _best(curve, Cs, per, tie)
     ends = (min(Cs), max(Cs))
     chosen = np.array([Cs[i] for i in best])
-    worst = float(np.max(gaps))  # NaN stays
     at_edge = np.isin(chosen, ends) & (len(Cs) > 1)
-    return Choice(chosen, curve, at_edge, tuple(missed), len(Cs) * len(columns), worst, begin.dual)
+    return Choice(
+        chosen, curve, at_edge, tuple(missed), len(Cs) * len(columns), worst, gaps, begin.dual
+    )
 
 
 def fixed(C: float, classes: int) -> Choice:
     """The choice of one C without any rows held out."""
     empty = np.zeros((1, 0, classes))
-    return Choice(np.full(classes, C), empty, np.zeros(classes, bool), (), 0, 0.0)
+    return Choice(np.full(classes, C), empty, np.zeros(classes, bool), (), 0, 0.0, empty)
 
 
 def fit(

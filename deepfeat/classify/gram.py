@@ -11,6 +11,7 @@ with weights c times that norm squared the problems stay the same (docs/svm.md).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from deepfeat import machine
 from deepfeat.classify.parallel import in_parallel
-from deepfeat.errors import UsageError
+from deepfeat.errors import Unavailable, UsageError
 
 ROWS_AT_A_TIME = 64  # of K in float64: a block that stays in the cache while it is multiplied
 ROWS_OF_X = 1024  # at most, in float64: so is their part of K
@@ -129,7 +130,7 @@ def mean_square(X: NDArray[np.float32]) -> float:
 
 
 def blocks_of(
-    X: NDArray[np.float32], *, entries: int = ENTRIES_OF_X, most: int = ROWS_OF_X
+    X: NDArray[np.floating[Any]], *, entries: int = ENTRIES_OF_X, most: int = ROWS_OF_X
 ) -> list[slice]:
     """Rows of X, ``most`` at a time, or fewer if they had more than so many ``entries``."""
     rows, columns = X.shape
@@ -153,14 +154,18 @@ def pick_device(name: str) -> torch.device:
     Raises
     ------
     UsageError
-        A name that torch does not know.
+        Another name.
+    Unavailable
+        CUDA where there is none.
     """
+    there = torch.cuda.is_available()
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"no device '{name}'", expected="auto, cpu, cuda") from error
+        return torch.device("cuda" if there else "cpu")
+    if name.partition(":")[0] not in ("cpu", "cuda"):
+        raise UsageError(f"no device '{name}'", expected="auto, cpu, cuda, cuda:1 ...")
+    if name != "cpu" and not there:
+        raise Unavailable(f"there is no device '{name}'", advice="Give 'auto' or 'cpu'.")
+    return torch.device(name)
 
 
 def memory_of(device: torch.device) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
-from deepfeat.errors import DeepfeatError, UsageError
+from deepfeat.errors import DeepfeatError, UsageError, some
 
 
 @contextmanager
@@ -42,6 +42,10 @@ class Labels:
     @property
     def is_binary(self) -> bool:
         return not self.is_indicator and len(self.names) == 2
+
+    def name(self, problem: int) -> Any:
+        """The class whose rows are the positive ones."""
+        return self.names[1 if self.is_binary else problem]
 
     def decide(self, decision: NDArray[np.floating[Any]]) -> NDArray[Any]:
         """Predictions from decision values; ties go to the first class."""
@@ -114,15 +118,22 @@ def class_weights(
     weights = labels.is_known * each[:, None]
     if given is None:
         return weights
-    if isinstance(given, str) and given != "balanced":
-        raise UsageError(f"unknown class_weight '{given}'", expected="'balanced' or a dict")
+    if given != "balanced" and not isinstance(given, Mapping):
+        raise UsageError(f"unknown class_weight {given!r}", expected="'balanced' or a dict")
     if labels.is_indicator:
         return weights * _by_column(labels.y > 0, weights, given)
     if isinstance(given, str):
         counts = np.asarray(np.bincount(labels.code, each), np.float64)
         of_class = _balanced(counts, counts.sum(), len(counts))
     else:
-        of_class = np.array([given.get(name, 1.0) for name in labels.names.tolist()])
+        known = labels.names.tolist()
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            raise UsageError(
+                f"class_weight has {unknown[0]!r}, which is no class",
+                expected=some([str(name) for name in known]),
+            )
+        of_class = np.array([given.get(name, 1.0) for name in known])
     weighted = weights * of_class[labels.code][:, None]
     return weighted if labels.is_binary else np.where(labels.y > 0, weighted, weights)
 

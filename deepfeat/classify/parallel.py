@@ -7,7 +7,7 @@ products with K on all, and what can be done problem by problem in Python thread
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -46,8 +46,9 @@ def in_parallel(
     if threads == 1 or len(items) == 1:
         return [function(item) for item in items]
     with torch_threads(1), ThreadPoolExecutor(threads) as pool:
-        futures = [pool.submit(function, item) for item in items]
+        futures: list[Future[Result]] = []
         try:
+            futures += [pool.submit(function, item) for item in items]
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             if not any(one.exception() for one in done):
                 return [one.result() for one in futures]

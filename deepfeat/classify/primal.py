@@ -1,7 +1,7 @@
 """Squared-hinge SVMs over more rows than K could have: Newton's method on w, streaming X.
 
 X may lie on disk (a memory map): it is read in blocks, and one reading is a product for all
-problems; a factor takes a reading for each problem. With
+problems of a part; a factor takes a reading for each problem. With
 xi = max(0, 1 - y f) and alpha = 2 c xi the gradient of the objective is w - w', w' = X^T (y alpha),
 and w' t is the best dual point of its kind, so that the gap comes with the gradient:
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ from deepfeat.classify.streamed import Streamed
 from deepfeat.classify.walk import FEW, POLISHED, ROUGHLY, aim, in_order, keep_better, stops
 
 ENTRIES = 1 << 23  # of a part: 64 MB for each of the arrays that a step needs
-MOST_STEPS = 80
+MOST_STEPS = 400  # near the limit of separability a problem takes a hundred
 INNER, FORCING = 0.1, 0.05  # of the gap asked for, and of the gradient's length
 LEAST_PRODUCTS = 5
 GIVE_UP = 3  # steps that lead nowhere: rounding is all that is left
@@ -54,12 +55,12 @@ class PrimalSolver:
 
     Parameters
     ----------
-    X : (N, D) float32
+    X : (N, D) float32 or float64
         May be a memory map: read in blocks, in order.
     settings : Settings
     """
 
-    def __init__(self, X: NDArray[np.float32], settings: Settings):
+    def __init__(self, X: NDArray[np.floating[Any]], settings: Settings):
         check_loss(settings)
         self.X = X
         self.settings = settings
@@ -80,7 +81,7 @@ class PrimalSolver:
         report: Report | None = None,
     ) -> Iterator[Solution]:
         """Solve P problems at each C, in the order of ``Cs``: see ``problems.Solver``."""
-        check_problems(len(self.X), y, weights, Cs)
+        check_problems(len(self.X), y, weights, Cs, start)
         posed = Posed(y, weights, start)
         return in_order(Cs, self._walk(posed, sorted(set(Cs)), with_coef, report))
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from deepfeat.errors import DataError, UsageError
 
 LOSSES = ("squared_hinge", "hinge")
+ROWS_AT_A_TIME = 1024  # of X, when it is looked through
 Report = Callable[[int, int], None]  # problems done, problems in all
 
 
@@ -109,7 +110,11 @@ class Solver(Protocol):
 
 
 def check_problems(
-    rows: int, y: NDArray[np.int8], weights: NDArray[np.float64], Cs: Sequence[float]
+    rows: int,
+    y: NDArray[np.int8],
+    weights: NDArray[np.float64],
+    Cs: Sequence[float],
+    start: NDArray[np.float32] | None = None,
 ) -> None:
     """Refuse what no solver could answer.
 
@@ -117,7 +122,7 @@ def check_problems(
     ------
     DataError
         Shapes that do not fit, weights or C that are negative or not finite, labels other than
-        -1 and 1 on rows that take part.
+        -1 and 1 on rows that take part, a start that is not finite.
     """
     if y.shape != weights.shape or y.ndim != 2 or len(y) != rows:
         raise DataError(
@@ -129,6 +134,8 @@ def check_problems(
         raise DataError("a weight is negative or not finite")
     if not np.isin(y[weights > 0], (-1, 1)).all():
         raise DataError("a label is neither -1 nor 1")
+    if start is not None and (start.shape != y.shape or not np.isfinite(start).all()):
+        raise DataError("the start is no dual of these problems", expected=f"{y.shape}, finite")
     check_C(Cs)
 
 
@@ -161,18 +168,21 @@ def check_loss(settings: Settings) -> None:
         )
 
 
-def check_matrix(X: NDArray[np.float32]) -> None:
+def check_matrix(X: NDArray[np.floating[Any]], first: int = 0) -> None:
     """Refuse NaN and infinity, which would spread through every product.
+
+    ``first`` is the number of the first row, where X is a part of a matrix.
 
     Raises
     ------
     DataError
         With the first row that has one.
     """
-    is_bad = ~np.isfinite(X).all(axis=1)
-    if is_bad.any():
-        raise DataError(
-            f"{int(is_bad.sum())} of {len(X)} rows are not finite",
-            found=f"the first is row {int(np.flatnonzero(is_bad)[0])}",
-            advice="Holes have no descriptors: leave them out before fitting.",
-        )
+    for start in range(0, len(X), ROWS_AT_A_TIME):
+        is_bad = ~np.isfinite(X[start : start + ROWS_AT_A_TIME]).all(axis=1)
+        if is_bad.any():
+            raise DataError(
+                "a row is not finite",
+                found=f"row {first + start + int(np.flatnonzero(is_bad)[0])}, with NaN or infinity",
+                advice="Holes have no descriptors: leave them out before fitting.",
+            )

@@ -8,6 +8,7 @@ of all rows, those left out among them, are K beta.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ from deepfeat.classify.team import Team, group_columns
 from deepfeat.classify.walk import ROUGHLY, aim, in_order, stops
 
 MOST_BYTES = 8 << 30  # for K: with more rows than that reading X is the quicker
-MOST_COLUMNS = 4096  # up to which a problem that K cannot solve is solved on w
+MOST_COLUMNS = 4096  # or rows, up to which a problem that K cannot solve is solved on w
 
 
 class GramSolver:
@@ -56,7 +57,6 @@ class GramSolver:
         self.steps = 0  # Newton steps a problem, in the walk that took most
         self.device = pick_device(settings.device)
         constant = settings.intercept_scaling**2 if settings.fit_intercept else 0.0
-        self._primal: PrimalSolver | None = None
         self.gram = make_gram(X, constant, self.device)
         self.low = LowRank(low_rank(lambda v: v @ self.gram.high, self.gram.high))
 
@@ -71,7 +71,7 @@ class GramSolver:
         report: Report | None = None,
     ) -> Iterator[Solution]:
         """Solve P problems at each C, in the order of ``Cs``: see ``problems.Solver``."""
-        check_problems(len(self.X), y, weights, Cs)
+        check_problems(len(self.X), y, weights, Cs, start)
         posed = Posed(y, weights, start)
         return in_order(Cs, self._walk(posed, sorted(set(Cs)), with_coef, report))
 
@@ -103,15 +103,11 @@ class GramSolver:
     ) -> Solution:
         """Solve on w what K could not: C so large and classes so mixed that beta drowns f."""
         missed = np.flatnonzero(~found.met)
-        rows, columns = self.X.shape
-        if not len(missed) or columns > max(MOST_COLUMNS, rows):
+        if not len(missed) or min(self.X.shape) > MOST_COLUMNS:
             return found
-        if self._primal is None:
-            self._primal = PrimalSolver(self.X, self.settings)
+        primal, basis = self._primal
         other = next(
-            self._primal.path(
-                y[:, missed], weights[:, missed], [C], with_coef=found.coef is not None
-            )
+            primal.path(y[:, missed], weights[:, missed], [C], with_coef=found.coef is not None)
         )
         better = other.gap < found.gap[missed]
         at = missed[better]
@@ -119,10 +115,20 @@ class GramSolver:
         if found.dual is not None and other.dual is not None:
             found.dual[:, at] = other.dual[:, better]
         if found.coef is not None and other.coef is not None:
-            found.coef[at] = other.coef[better]
+            coef = other.coef[better]
+            found.coef[at] = coef if basis is None else coef @ basis.T
         for name in ("intercept", "primal", "gap", "met"):
             getattr(found, name)[at] = getattr(other, name)[better]
         return found
+
+    @cached_property
+    def _primal(self) -> tuple[PrimalSolver, NDArray[np.float64] | None]:
+        """A solver on w; where columns are many, in an orthonormal basis (D, N) of the rows."""
+        rows, columns = self.X.shape
+        if columns <= max(rows, MOST_COLUMNS):
+            return PrimalSolver(self.X, self.settings), None
+        basis, inside = np.linalg.qr(self.X.T.astype(np.float64))
+        return PrimalSolver(inside.T, self.settings), basis
 
     def _solution(self, teams: list[Team], shape: tuple[int, ...], with_coef: bool) -> Solution:
         square, constant = self.gram.square, self.gram.constant

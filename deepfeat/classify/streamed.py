@@ -5,7 +5,9 @@ The intercept's constant is a last column: (N, D) is (N, d) here, d = D + 1. All
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +23,7 @@ SAMPLE = 2048  # rows from which the leading eigenvectors are estimated
 
 
 class Streamed:
-    """X (N, D) float32, and ``scale``: the constant of every row.
+    """X (N, D) float32 or float64, and ``scale``: the constant of every row.
 
     ``square`` is the mean squared length of a row, the constant with it.
 
@@ -31,12 +33,12 @@ class Streamed:
         X has NaN or infinity.
     """
 
-    def __init__(self, X: NDArray[np.float32], scale: float, device: torch.device):
+    def __init__(self, X: NDArray[np.floating[Any]], scale: float, device: torch.device):
         self.X, self.scale, self.device = X, scale, device
         self.blocks = blocks_of(X, entries=BLOCK_VALUES, most=max(len(X), 1))
         square = 0.0
         for block in self.blocks:
-            check_matrix(X[block])
+            check_matrix(X[block], first=block.start)
             square += float(np.square(X[block], dtype=np.float64).sum())
         self.square = square / max(len(X), 1) + scale**2
 
@@ -70,7 +72,7 @@ class Streamed:
             H.addmm_(part.T, part)  # (d, n_A) x (n_A, d)
         factor, failed = torch.linalg.cholesky_ex(H)
         extra = 1e-15 * float(H.diagonal().sum())
-        while int(failed):  # indefinite by rounding alone
+        while int(failed) and extra < math.inf:  # indefinite by rounding alone
             H.diagonal().add_(extra)
             factor, failed = torch.linalg.cholesky_ex(H)
             extra *= 10
@@ -94,8 +96,8 @@ class Streamed:
         for block in self.blocks:
             yield block, self._with_constant(self.X[block]).to(self.device)
 
-    def _with_constant(self, some: NDArray[np.float32]) -> Tensor:
+    def _with_constant(self, some: NDArray[np.floating[Any]]) -> Tensor:
         rows = torch.empty((len(some), some.shape[1] + 1), dtype=torch.float64)
-        rows[:, :-1] = torch.from_numpy(np.array(some, np.float32))
+        rows[:, :-1] = torch.from_numpy(np.array(some))
         rows[:, -1] = self.scale
         return rows

@@ -85,7 +85,7 @@ class _Linear(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.coef_, self.intercept_ = solution.coef, solution.intercept
         self.gap_ = solution.gap
         if not solution.met.all():
-            missed = ", ".join(str(labels.names[j]) for j in np.flatnonzero(~solution.met))
+            missed = ", ".join(str(labels.name(int(j))) for j in np.flatnonzero(~solution.met))
             warnings.warn(
                 f"gap {solution.gap.max():.1e} instead of {self.tol:.1e} for: {missed}",
                 ConvergenceWarning,
@@ -165,6 +165,7 @@ class LinearSVM(_Linear):
         Parameters
         ----------
         X : (N, D)
+            Fitted as float32: columns that are large beside their spread are better centred.
         y : (N,) classes, or (N, L) indicator of 0 (or -1) and 1, NaN where nothing is claimed
         sample_weight : (N,)
 
@@ -216,8 +217,8 @@ class LinearSVMCV(_Linear):
     at_edge_ : bool, or (L,) bool
         Whether C is the least or the greatest of several.
     Cs_ : (n_Cs,) float64
-    worst_gap_ : float
-        Over all problems of the choice.
+    gaps_ : (n_Cs, n_folds, L) float64, worst_gap_ : float
+        Of all problems of the choice; NaN where a fold posed none.
     """
 
     def __init__(
@@ -273,7 +274,7 @@ class LinearSVMCV(_Linear):
             )
         if choice.missed:
             some = ", ".join(
-                f"C {C:g} in fold {fold} for {labels.names[j]}" for C, fold, j in choice.missed[:5]
+                f"C {C:g} in fold {fold} for {labels.name(j)}" for C, fold, j in choice.missed[:5]
             )
             warnings.warn(
                 f"{len(choice.missed)} problems missed gap {self.tol:.1e}, the worst at "
@@ -281,12 +282,12 @@ class LinearSVMCV(_Linear):
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        self.scores_, self.worst_gap_ = choice.curve, choice.worst_gap
+        self.scores_, self.gaps_, self.worst_gap_ = choice.curve, choice.gaps, choice.worst_gap
         self.mean_scores_ = mean_over(self.scores_, 1)  # (n_Cs, F, L) -> (n_Cs, L)
         self.C_ = choice.C if self.per_class else float(choice.C[0])
         self.at_edge_ = choice.at_edge if self.per_class else bool(choice.at_edge[0])
-        if hasattr(self, "coef_"):  # of an earlier fit
-            del self.coef_
+        for name in ("coef_", "intercept_", "gap_", "classes_", "_labels"):  # of an earlier fit
+            self.__dict__.pop(name, None)
         if self.refit:
             self._fit_at(solver, labels, weights, choice.C, choice.start)
         self.n_iter_ = solver.steps

@@ -87,7 +87,7 @@ class Team:
     def advance(self, C: float, tolerance: float, tell: Tell, stop: Callable[[], None]) -> None:
         """Bring every problem to its optimum at C, within the tolerance if that can be done."""
         with torch_threads(1) as threads:
-            threads = threads // self.side if self.device.type == "cpu" else 1
+            threads = max(threads // self.side, 1) if self.device.type == "cpu" else 1
             if self.fast is None:
                 self.fast = self.gram.fast(self.rows)
             kernel = Kernel(self.gram, self.rows, self.fast, self.low, threads)
@@ -131,7 +131,7 @@ class Team:
 
 def _polish(kernel: Kernel, state: State) -> None:
     """Go on to the last digits, and keep what is better."""
-    found = state.beta, state.f, state.gap.clone(), state.primal.clone()
+    found = tuple(one.clone() for one in (state.beta, state.f, state.gap, state.primal))
     advance(kernel, state, POLISHED)
     keep_better((state.beta, state.f, state.gap, state.primal), found, gap=2)
 

@@ -18,7 +18,7 @@ from deepfeat.classify.certificate import feasible, relative_gap
 from deepfeat.classify.line_search import NOWHERE, line_minimum
 
 MARGIN = 0.1  # rows so near to the margin may cross it on the way
-MOST_STEPS = 60
+MOST_STEPS = 400  # near the limit of separability a problem takes a hundred
 SHRINKS = 0.25  # to which part of itself a refinement brings what is left, or it is the last
 INNER = 0.1  # of the gap that is enough: what a linear system may leave of it
 
@@ -133,7 +133,8 @@ def _solve_exactly(K: Tensor, ridge: Tensor, y: Tensor) -> Tensor:
     if not int(failed):
         return torch.cholesky_solve(y[:, None], factor)[:, 0]
     extra = 1e-14 * float(K.diagonal().sum())
-    while int(failed):  # indefinite by rounding alone: lift it, then take the error out again
+    # Indefinite by rounding alone: lift it, then take the error out again.
+    while int(failed) and extra < math.inf:
         lifted = K.clone()
         lifted.diagonal().add_(extra)
         factor, failed = torch.linalg.cholesky_ex(lifted)

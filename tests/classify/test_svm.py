@@ -180,6 +180,12 @@ def test_a_problem_that_misses_is_named() -> None:
         LinearSVM(tol=1e-40, device=DEVICE).fit(X, (y > 0) * 1)
 
 
+def test_of_two_classes_the_second_is_named() -> None:
+    X, y = feature_like(600, 300, 1, seed=0)
+    with pytest.warns(ConvergenceWarning, match="for: yes"):
+        LinearSVM(tol=1e-40, device=DEVICE).fit(X, np.where(y[:, 0] > 0, "yes", "no"))
+
+
 def test_words_for_what_cannot_be_had() -> None:
     X, y = many_classes()
     with pytest.raises(ValueError, match="liblinear"):
@@ -190,6 +196,12 @@ def test_words_for_what_cannot_be_had() -> None:
         LinearSVMCV([], cv=2, device=DEVICE).fit(X, y)
     with pytest.raises(ValueError, match="balanced"):
         LinearSVM(class_weight="balance", device=DEVICE).fit(X, y)
+    with pytest.raises(ValueError, match="'bea'"):
+        LinearSVM(class_weight={"bea": 5}, device=DEVICE).fit(X, y)
+    with pytest.raises(ValueError, match="dict"):
+        LinearSVM(class_weight=3, device=DEVICE).fit(X, y)
+    with pytest.raises(ValueError, match="no device"):
+        LinearSVM(device="abacus").fit(X, y)
     with pytest.raises(ValueError, match=r"cannot be divided into 5 folds"):
         LinearSVMCV([1.0], device=DEVICE).fit(X[:4], np.eye(4))
     with pytest.raises(ValueError, match="one class"):
@@ -234,6 +246,9 @@ def test_without_a_refit_nothing_of_an_earlier_fit_is_left() -> None:
     svm.set_params(refit=False).fit(X, y)
     with pytest.raises(NotFittedError):
         svm.predict(X)
+    assert not {"coef_", "intercept_", "gap_", "classes_"} & set(vars(svm))
+    assert svm.gaps_.shape == svm.scores_.shape
+    assert svm.gaps_.max() == svm.worst_gap_ <= 1e-4
 
 
 def test_a_class_missing_from_a_fold_is_never_predicted_there() -> None:

@@ -11,10 +11,12 @@ import torch
 from device import DEVICE
 from feature_like import feature_like
 
+from deepfeat.classify.choose import Fold, choose
 from deepfeat.classify.parallel import torch_threads
 from deepfeat.classify.primal import PrimalSolver
 from deepfeat.classify.problems import Settings
 from deepfeat.classify.solver import GramSolver
+from deepfeat.errors import DataError
 
 
 @pytest.mark.parametrize("kind", [GramSolver, PrimalSolver])
@@ -100,6 +102,43 @@ def test_a_start_changes_the_way_and_not_the_end(kind: type[GramSolver]) -> None
 
 
 @pytest.mark.parametrize("kind", [GramSolver, PrimalSolver])
+@pytest.mark.parametrize(
+    "bad", [np.full((60, 2), np.nan, np.float32), np.zeros((60, 1), np.float32)]
+)
+def test_a_start_that_is_none_is_refused(kind: type[GramSolver], bad: np.ndarray) -> None:
+    X, y = feature_like(60, 10, 2, seed=0)
+    with pytest.raises(DataError, match="start"):
+        kind(X, Settings(device=DEVICE)).path(
+            y, np.ones(y.shape), [1], start=bad.astype(np.float32)
+        )
+
+
+@pytest.mark.parametrize("per", ["all", "class"])
+def test_a_refit_starts_from_the_first_fold_at_the_chosen_C(per: str) -> None:
+    X, y = feature_like(700, 300, 4, seed=0)
+    y[:350, 2] = -1  # of which the second fold's training rows have no positive
+    y[:5, 2] = 1
+    weights = np.ones(y.shape)
+    second = np.arange(700)[:, None] >= 350
+    folds = [
+        Fold(np.broadcast_to(a, y.shape), np.broadcast_to(~a, y.shape)) for a in (second, ~second)
+    ]
+    Cs = [0.01, 0.1, 1.0]
+    solver = GramSolver(X, Settings(device=DEVICE, gap=1e-9))
+
+    def score(decision: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        use = mask[:, 0]
+        return np.array([(decision[use, j] * y[use, j] > 0).mean() for j in range(4)])
+
+    choice = choose(solver, y, weights, folds, Cs, score, per=per)
+    assert choice.start is not None
+    for j in range(4):
+        (alone,) = solver.path(y[:, [j]], weights[:, [j]] * folds[0].fit[:, [j]], [choice.C[j]])
+        scale = np.abs(alone.dual).max()
+        np.testing.assert_allclose(choice.start[:, j], alone.dual[:, 0], atol=1e-3 * scale)
+
+
+@pytest.mark.parametrize("kind", [GramSolver, PrimalSolver])
 def test_the_dual_gives_the_weights(kind: type[GramSolver]) -> None:
     X, y = feature_like(700, 100, 3, seed=0)
     settings = Settings(device=DEVICE, gap=1e-9)
@@ -119,7 +158,9 @@ def test_parts_change_nothing(kind: type[GramSolver], monkeypatch: pytest.Monkey
     whole = list(kind(X, settings).path(y, weights, [0.1, 10], with_coef=True))
     monkeypatch.setattr("deepfeat.classify.team.ENTRIES", 2 * 600)
     monkeypatch.setattr("deepfeat.classify.primal.ENTRIES", 2 * 600)
-    parts = list(kind(X, settings).path(y, weights, [0.1, 10], with_coef=True))
+    monkeypatch.setattr("deepfeat.classify.team.WIDE", 1)
+    with torch_threads(2):
+        parts = list(kind(X, settings).path(y, weights, [0.1, 10], with_coef=True))
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_allclose(a.primal, b.primal, rtol=1e-9)
         np.testing.assert_allclose(a.coef, b.coef, atol=1e-4 * np.abs(a.coef).max())

@@ -81,6 +81,18 @@ MUTANTS = {
         "distance = shortfall.sum(1)",
         "classify/test_certificate.py",
     ),
+    "a hundredth of the gap told": Mutant(
+        "classify/solver.py",
+        "gap[at] = part.gap.cpu().numpy()",
+        "gap[at] = 0.01 * part.gap.cpu().numpy()",
+        "classify/test_claims.py",
+    ),
+    "half of the gap on w forgotten": Mutant(
+        "classify/primal.py",
+        "+ (1 - t).square() * loss",
+        "+ 0 * loss",
+        "classify/test_claims.py",
+    ),
     "K in float32": Mutant(
         "classify/gram.py",
         "low[below, right] = exact.sub_(high[below, right])",
