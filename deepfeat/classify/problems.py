@@ -182,7 +182,7 @@ def check_matrix(X: NDArray[np.floating[Any]], first: int = 0) -> None:
         is_bad = ~np.isfinite(X[start : start + ROWS_AT_A_TIME]).all(axis=1)
         if is_bad.any():
             raise DataError(
-                "a row is not finite",
-                found=f"row {first + start + int(np.flatnonzero(is_bad)[0])}, with NaN or infinity",
+                "a row has NaN or infinity",
+                found=f"the first is row {first + start + int(np.flatnonzero(is_bad)[0])}",
                 advice="Holes have no descriptors: leave them out before fitting.",
             )

@@ -122,6 +122,6 @@ def test_what_no_solver_could_answer_is_refused(y, weights, Cs, words):
 def test_a_matrix_with_holes_is_refused_by_row():
     holed = X.copy()
     holed[7, 2] = np.nan
-    with pytest.raises(DataError, match="a row is not finite") as caught:
+    with pytest.raises(DataError, match="a row has NaN or infinity") as caught:
         Liblinear(holed, Settings())
     assert caught.value.found == "the first is row 7"
