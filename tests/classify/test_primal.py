@@ -69,6 +69,10 @@ def test_rows_that_are_not_finite_are_refused() -> None:
     X[7, 2] = np.nan
     with pytest.raises(DataError, match="row 7"):
         PrimalSolver(X, Settings(device=DEVICE))
+    X, _ = feature_like(5000, 300, 1, seed=0)
+    X[4000, 2] = np.inf  # of the second block that is read
+    with pytest.raises(DataError, match="row 4000"):
+        PrimalSolver(X, Settings(device=DEVICE))
 
 
 ROWS, COLUMNS, SHARD = 30_000, 1_000, 6_000
