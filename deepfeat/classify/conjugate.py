@@ -100,7 +100,7 @@ def conjugate_gradients(
     enough: Tensor,
     most: Tensor,
     precondition: Preconditioner | None,
-) -> tuple[Tensor, Tensor, Tensor, int]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Solve (I + H K H) z = r, from 0.
 
     Parameters
@@ -117,8 +117,6 @@ def conjugate_gradients(
         h z, and K times it on all n rows.
     cost : (P,) float64
         Of its products, in the unit of ``most``.
-    products : int
-        Of all problems.
     """
     step, image = torch.zeros_like(r), torch.zeros_like(r)
     cost = torch.zeros(len(r), dtype=torch.float64, device=r.device)
@@ -127,14 +125,14 @@ def conjugate_gradients(
     r = r.clone()
     s = r if precondition is None else precondition(r)
     p, rs = s.clone(), (r * s).sum(1)
-    price, products = 0.0, 0
+    price = 0.0
     is_open = (r.square().sum(1) > enough) & (most > 0) & (rs > 0)
     while True:
         if float((~is_open).sum()) >= FINISHED * len(live):
             done = ~is_open
             step[live[done]], image[live[done]] = h[done] * z[done], Kz[done]
             if not bool(is_open.any()):
-                return step, image, cost, products
+                return step, image, cost
             keep = torch.nonzero(is_open)[:, 0]
             live, h, z, Kz, r, p = (a[keep] for a in (live, h, z, Kz, r, p))
             rs, enough, most = (a[keep] for a in (rs, enough, most))
@@ -144,7 +142,6 @@ def conjugate_gradients(
         q = h * p
         Kq = multiply(q)
         price += 1 + READING / len(live)
-        products += len(live)
         cost[live[is_open]] = price
         curvature = (p * p).sum(1) + (q * Kq).sum(1)
         a = torch.where(is_open & (curvature > 0), rs / curvature, 0.0)[:, None]

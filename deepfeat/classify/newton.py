@@ -109,7 +109,6 @@ def _certify(
     check = torch.nonzero(is_met & ~is_own)[:, 0]
     if len(check):
         f = kernel.product(beta[check])
-        state.counts["exact_products"] += len(check)
         gap[check], exact_primal = relative_gap(y[check], c[check], beta[check], f)
         is_met[check] = gap[check] <= tolerance
         failed = ~is_met[check]
@@ -159,7 +158,7 @@ def _step(
         if not len(at):
             continue
         here = which[at]
-        state.counts["steps"] += len(at)
+        state.steps += len(at)
         refresh(kernel, state, here[rough[here] > 0])
         f = state.f[here]
         active = (c[at] > 0) & (y[at] * f < 1)
@@ -210,8 +209,7 @@ def _solve_among(
     sizes = among.sum(1)
     side, each = _threads(sizes, kernel.threads)
     with torch_threads(each):
-        state.counts["steps"] += sum(in_parallel(solve, _batches(sizes, side), side))
-    state.counts["exact_products"] += len(which)
+        state.steps += sum(in_parallel(solve, _batches(sizes, side), side))
     state.beta[which], state.f[which] = beta, kernel.product(beta)
     state.is_exact[which] = True
 

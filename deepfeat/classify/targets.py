@@ -6,7 +6,7 @@ rows, and whether it took more products than a Cholesky factor would have cost.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,7 +19,6 @@ from deepfeat.classify.parallel import torch_threads
 # Stopping at a hundredth of the first |r|^2 instead made every step a line search: 5 times as slow.
 INNER = 0.25
 MOST_COST = 10_000.0  # of products, see conjugate.py
-COUNTS: tuple[str, ...] = ("steps", "products", "exact_products")
 
 
 @dataclass(slots=True)
@@ -68,7 +67,7 @@ class State:
     is_exact: Tensor
     prefers_factor: Tensor
     working: Tensor
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
+    steps: int = 0  # Newton's, of all problems
 
 
 def fast_targets(
@@ -85,16 +84,12 @@ def fast_targets(
     h, r, beta, f = system.h.float(), system.r.float(), system.beta, system.f
     if len(system.leaving):
         change = kernel.multiply(system.left_behind.float()).double()
-        state.counts["products"] += len(change)
         f[system.leaving] -= change
         r = system.residual().float()
     enough = 2 * INNER * tolerance * system.primal
     enough = enough.float()
     precondition = Preconditioner(kernel.low, h, kernel.rows)
-    step, image, cost, products = conjugate_gradients(
-        kernel.multiply, h, r, enough, most, precondition
-    )
-    state.counts["products"] += products
+    step, image, cost = conjugate_gradients(kernel.multiply, h, r, enough, most, precondition)
     return beta + step.double(), f + image.double(), (cost >= most) & (most < MOST_COST)
 
 
@@ -113,10 +108,9 @@ def exact_targets(
     enough = 2 * INNER * tolerance * system.primal
     most = torch.full_like(most, 2 * MOST_COST)
     precondition = Preconditioner(kernel.low, system.h, kernel.rows)
-    step, image, _, products = conjugate_gradients(
+    step, image, _ = conjugate_gradients(
         kernel.product, system.h, system.residual(), enough, most, precondition
     )
-    state.counts["exact_products"] += products
     return system.beta + step, system.f + image, torch.zeros_like(most, dtype=torch.bool)
 
 
@@ -126,7 +120,6 @@ def refresh(kernel: Kernel, state: State, which: Tensor) -> None:
     if len(stale):
         state.f[stale] = kernel.product(state.beta[stale])
         state.is_exact[stale] = True
-        state.counts["exact_products"] += len(stale)
 
 
 @dataclass(slots=True)

@@ -106,7 +106,7 @@ class Team:
             _polish(kernel, state)
         part.way = (state.beta - part.beta).float(), (state.f - part.f).float()
         part.beta, part.f, part.gap, part.primal = state.beta, state.f, state.gap, state.primal
-        part.steps += state.counts["steps"]
+        part.steps += state.steps
 
     def decision(self, part: Part) -> Tensor:
         """f on all rows: (P, N) float64."""
