@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 STEPS = 30
+ENOUGH = 1e-6  # of the slope at 0
 NOWHERE = 1e-10  # a step so short is rounding
 
 
@@ -27,41 +28,46 @@ def line_minimum(
     norms : (P,) float64 each
         w.v and v.v; with w = X^T beta these are beta.d_f and d_beta.d_f.
     """
-    constant, linear = norms
-    t = torch.full_like(constant, far)
-    slope_far = _slope(constant, linear, t, _along(y, c, f, d_f))
-    over = torch.nonzero(slope_far > 0)[:, 0]
+    t = torch.full_like(norms[0], far)
+    slope, _ = _slope(t, *_along(y, c, f, d_f, norms))
+    over = torch.nonzero(slope > 0)[:, 0]
     if len(over):
-        t[over] = _root(
-            constant[over], linear[over], far, _along(y[over], c[over], f[over], d_f[over])
-        )
+        among = norms[0][over], norms[1][over]
+        t[over] = _root(far, *_along(y[over], c[over], f[over], d_f[over], among))
     return t
 
 
-def _along(y: Tensor, c: Tensor, f: Tensor, d_f: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _along(
+    y: Tensor, c: Tensor, f: Tensor, d_f: Tensor, norms: tuple[Tensor, Tensor]
+) -> tuple[Tensor, ...]:
+    """What the slope at any t is made of."""
     yd = y * d_f
-    return 1 - y * f, yd, 2 * c * yd
+    return *norms, 1 - y * f, yd, 2 * c * yd
 
 
-def _slope(constant: Tensor, linear: Tensor, t: Tensor, along: tuple[Tensor, ...]) -> Tensor:
-    slack, yd, weighted = along
-    return constant + t * linear - ((slack - t[:, None] * yd).clamp_(min=0).mul_(weighted)).sum(1)
+def _slope(
+    t: Tensor, at_zero: Tensor, rise: Tensor, slack: Tensor, yd: Tensor, weighted: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The slope at t, and how fast it rises there: (P,) each."""
+    left = torch.addcmul(slack, t[:, None], yd, value=-1)
+    pushed = weighted * (left > 0)
+    return at_zero + t * rise - (left * pushed).sum(1), rise + (yd * pushed).sum(1)
 
 
-def _root(constant: Tensor, linear: Tensor, far: float, along: tuple[Tensor, ...]) -> Tensor:
-    """Where the slope crosses 0: false position, halving whenever it is slow."""
-    low, high = torch.zeros_like(constant), torch.full_like(constant, far)
-    at_low = _slope(constant, linear, low, along)
-    at_high = _slope(constant, linear, high, along)
-    scale = at_low.abs()
-    for step in range(STEPS):
-        share = at_low / (at_low - at_high)
-        use = (share > 0.01) & (share < 0.99) & (step % 3 != 2)
-        middle = low + torch.where(use, share, 0.5) * (high - low)
-        slope = _slope(constant, linear, middle, along)
-        is_low = slope <= 0
-        low, at_low = torch.where(is_low, middle, low), torch.where(is_low, slope, at_low)
-        high, at_high = torch.where(is_low, high, middle), torch.where(is_low, at_high, slope)
-        if bool((slope.abs() <= 1e-6 * scale).all()):
+def _root(far: float, *along: Tensor) -> Tensor:
+    """Where the slope crosses 0: Newton's method, which is there once it is on the right piece."""
+    low, high = torch.zeros_like(along[0]), torch.full_like(along[0], far)
+    t = best = low
+    slope, rise = _slope(t, *along)
+    least = slope.abs()
+    enough = ENOUGH * least
+    for _ in range(STEPS):
+        low, high = torch.where(slope <= 0, t, low), torch.where(slope <= 0, high, t)
+        t = t - slope / rise
+        t = torch.where((t > low) & (t < high), t, 0.5 * (low + high))
+        slope, rise = _slope(t, *along)
+        best = torch.where(slope.abs() < least, t, best)
+        least = torch.minimum(slope.abs(), least)
+        if bool((least <= enough).all()):
             break
-    return torch.where(at_low.abs() <= at_high.abs(), low, high)
+    return best
