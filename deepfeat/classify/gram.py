@@ -10,6 +10,7 @@ with weights c times that norm squared the problems stay the same (docs/svm.md).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,44 +49,51 @@ class Gram:
         return len(self.high)
 
     def product(
-        self, beta: Tensor, *, into: Tensor | None = None, over: Tensor | None = None
+        self,
+        beta: Tensor,
+        *,
+        into: Tensor | None = None,
+        over: Tensor | None = None,
+        fast: Tensor | None = None,
     ) -> Tensor:
-        """K beta in float64.
+        """K beta in float64: (P, n) -> (P, m).
 
         Parameters
         ----------
         beta : (P, n) float64
         into, over : (m,), (n,) int64, or None for all
             Rows of the result, and rows that beta speaks of.
+        fast : (m, n) float32
+            K among them, if it is at hand: then half of it need not be gathered.
         """
         count = self.rows if into is None else len(into)
         result = beta.new_empty((len(beta), count))
 
-        def fill(span: range) -> None:
+        def fill(parts: list[slice]) -> None:
             block = beta.new_empty((ROWS_AT_A_TIME, beta.shape[1]))
-            for start in span:
-                part = slice(start, min(start + ROWS_AT_A_TIME, count))
+            for part in parts:
                 which = part if into is None else into[part]
-                rows = block[: part.stop - start]
-                rows.copy_(_cut(self.high, which, over)).add_(_cut(self.low, which, over))
+                rows = block[: part.stop - part.start]
+                rows.copy_(_cut(self.high, which, over) if fast is None else fast[part])
+                rows.add_(_cut(self.low, which, over))
                 result[:, part] = beta @ rows.T
 
         is_small = count * beta.shape[1] < SMALL or beta.device.type != "cpu"
-        threads = 1 if is_small else torch.get_num_threads()
-        starts = range(0, count, ROWS_AT_A_TIME)
-        in_parallel(fill, [starts[i::threads] for i in range(threads)], threads)
-        return result  # (P, n) -> (P, m)
+        _by_rows(fill, count, 1 if is_small else torch.get_num_threads())
+        return result
 
     def corner(self, rows: Tensor) -> Tensor:
-        """K among some rows: (n,) -> (n, n) float64."""
-        if len(rows) <= TAKEN:
-            at = rows[:, None] * self.rows + rows
+        """K among some rows of each of p problems: (p, m) -> (p, m, m) float64."""
+        problems, size = rows.shape
+        if size <= TAKEN:
+            at = rows[:, :, None] * self.rows + rows[:, None, :]
             return self.high.take(at).double().add_(self.low.take(at))
-        result = torch.empty((len(rows), len(rows)), dtype=torch.float64, device=rows.device)
-        for start in range(0, len(rows), ROWS_AT_A_TIME):
-            part = rows[start : start + ROWS_AT_A_TIME]
-            block = result[start : start + ROWS_AT_A_TIME]
-            block.copy_(_cut(self.high, part, rows)).add_(_cut(self.low, part, rows))
+        result = torch.empty((problems, size, size), dtype=torch.float64, device=rows.device)
+        for own, K in zip(rows, result, strict=True):
+            for start in range(0, size, ROWS_AT_A_TIME):
+                part = own[start : start + ROWS_AT_A_TIME]
+                block = K[start : start + ROWS_AT_A_TIME]
+                block.copy_(_cut(self.high, part, own)).add_(_cut(self.low, part, own))
         return result
 
     def fast(self, rows: Tensor | None) -> Tensor:
@@ -93,10 +101,22 @@ class Gram:
         if rows is None:
             return self.high
         result = self.high.new_empty((len(rows), len(rows)))
-        for start in range(0, len(rows), ROWS_AT_A_TIME):
-            part = rows[start : start + ROWS_AT_A_TIME]
-            result[start : start + ROWS_AT_A_TIME] = _cut(self.high, part, rows)
+
+        def fill(parts: list[slice]) -> None:
+            for part in parts:
+                result[part] = _cut(self.high, rows[part], rows)
+
+        is_small = len(rows) ** 2 < SMALL or result.device.type != "cpu"
+        _by_rows(fill, len(rows), 1 if is_small else torch.get_num_threads())
         return result
+
+
+def _by_rows(fill: Callable[[list[slice]], None], rows: int, threads: int) -> None:
+    """Fill rows, ``ROWS_AT_A_TIME`` of them at a time, in so many threads."""
+    parts = [
+        slice(start, min(start + ROWS_AT_A_TIME, rows)) for start in range(0, rows, ROWS_AT_A_TIME)
+    ]
+    in_parallel(fill, [parts[i::threads] for i in range(threads)], threads)
 
 
 def make_gram(X: NDArray[np.float32], constant: float, device: torch.device) -> Gram:

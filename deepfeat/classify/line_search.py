@@ -50,8 +50,9 @@ def _slope(
 ) -> tuple[Tensor, Tensor]:
     """The slope at t, and how fast it rises there: (P,) each."""
     left = torch.addcmul(slack, t[:, None], yd, value=-1)
-    pushed = weighted * (left > 0)
-    return at_zero + t * rise - (left * pushed).sum(1), rise + (yd * pushed).sum(1)
+    push = weighted * (left > 0)
+    slope = at_zero + t * rise - left.mul_(push).sum(1)
+    return slope, rise + push.mul_(yd).sum(1)
 
 
 def _root(far: float, *along: Tensor) -> Tensor:

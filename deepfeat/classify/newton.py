@@ -14,11 +14,14 @@ A problem is finished when its certificate, taken in float64 at a feasible beta,
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from deepfeat.classify.certificate import feasible, relative_gap
+from deepfeat.classify.factors import Corner
 from deepfeat.classify.line_search import NOWHERE, line_minimum
 from deepfeat.classify.parallel import in_parallel, torch_threads
 from deepfeat.classify.progress import Tell
@@ -30,17 +33,18 @@ from deepfeat.classify.targets import (
     fast_targets,
     refresh,
 )
-from deepfeat.classify.working_set import optima, working_set
+from deepfeat.classify.working_set import LARGEST_SET, needed, optima, with_near
 
 MOST_STEPS = 80
 STRICTER = 0.05  # after a certificate that failed
-LEAST_PRICE = 3.0  # of a factor, in products, however few its rows
+LEAST_PRICE = 4.0  # of a factor, in products, however few its rows
 ROUGH = 4  # failures of float32, f made exact after each, before products are float64
 GIVE_UP = 3  # exact steps that lead nowhere: rounding is all that is left
-CHOLESKY_PRICE = 2.0  # products of 2 N^2 that a factor of n^3 / 3 is worth, all its work in it
-LARGEST_SET = 3072  # rows up to which K among them is taken: 76 MB, and three times that to solve
+CHOLESKY_PRICE = 1.2  # products of 2 N^2 that a factor of n^3 / 3 is worth, all its work in it
 SMALL_SET = 200  # rows, on average, below which threads would wait for each other in Python
 SIDE_BY_SIDE = 1 << 22  # entries of K among working sets: 32 MB
+ALIKE = 0.7  # of the largest: what is no smaller shares its tensor
+ALONE = 300  # rows from which a problem has a tensor of its own
 AMONG = 0.3  # of the tolerance: what the working set may leave of it
 
 
@@ -139,10 +143,10 @@ def _step(
     """Bring some problems nearer: each by the method that is sound and cheap for it."""
     y, c = state.y[which], state.c[which]
     f = state.f[which]
-    among = state.working[which] | working_set(y, c, state.beta[which], f)
+    among = state.working[which] | needed(y, c, state.beta[which], f)
     size = ((c > 0) & (y * f < 1)).sum(1)  # of the factor
     rows = y.shape[1]
-    fits = among.sum(1) <= LARGEST_SET
+    fits = among.sum(1) < LARGEST_SET
     price = CHOLESKY_PRICE * size.double() ** 3 / (3 * rows**2) + LEAST_PRICE
     price = torch.where(fits, price, MOST_COST)
     by_factor = fits & ((rough[which] > 0) | state.prefers_factor[which])
@@ -186,18 +190,26 @@ def _solve_among(
     tolerance: Tensor,
     stuck: Tensor,
 ) -> None:
-    """Take some problems to the optimum of their working sets, f on all rows with it."""
-    stuck[which] += (among == state.working[which]).all(1)
-    state.working[which] = among
+    """Take some problems to the optimum of their working sets, f on all rows with it.
+
+    ``among`` : their working sets so far, and the rows that were missing.
+    """
+    is_same = (among == state.working[which]).all(1)
+    stuck[which] += is_same
+    wider = with_near(among, state.y[which], state.c[which], state.f[which])
+    among = state.working[which] = torch.where(is_same[:, None], among, wider)
     beta = torch.zeros_like(state.beta[which])
 
-    def solve(part: Tensor) -> int:
+    def go(part: Tensor) -> int:
         rows = [torch.nonzero(one)[:, 0] for one in among[part]]
         index = pad_sequence(rows, batch_first=True)
         is_row = pad_sequence([torch.ones_like(one) for one in rows], batch_first=True)
         here = which[part]
         found, steps = optima(
-            [kernel.corner(one) for one in rows],
+            [
+                Corner(kernel.corner(index[same, : len(rows[same.start])]))
+                for same in alike(sizes[part])
+            ],
             state.y[here].gather(1, index) * is_row,
             state.c[here].gather(1, index) * is_row,
             state.beta[here].gather(1, index) * is_row,
@@ -209,7 +221,7 @@ def _solve_among(
     sizes = among.sum(1)
     side, each = _threads(sizes, kernel.threads)
     with torch_threads(each):
-        state.steps += sum(in_parallel(solve, _batches(sizes, side), side))
+        state.steps += sum(in_parallel(go, _batches(sizes, side), side))
     state.beta[which], state.f[which] = beta, kernel.product(beta)
     state.is_exact[which] = True
 
@@ -221,24 +233,41 @@ def _threads(sizes: Tensor, available: int) -> tuple[int, int]:
     """
     if float(sizes.double().mean()) < SMALL_SET:
         return 1, 1
-    side = min(available, LARGEST_SET**2 // int(sizes.max()) ** 2)
+    side = min(available, 2 * LARGEST_SET**2 // int(sizes.max()) ** 2)
     return (side, 1) if side > 1 else (1, available)
 
 
 def _batches(sizes: Tensor, threads: int) -> list[Tensor]:
-    """Which problems go side by side: enough of them to keep every thread at work.
+    """Which problems go side by side, the largest first: enough to keep every thread at work.
 
     K of all batches that are open at a time has no more entries than ``SIDE_BY_SIDE``, or two
     problems of the largest size.
     """
-    entries = sizes.square().tolist()
+    order = sizes.argsort(descending=True, stable=True)
+    entries = [
+        int(sizes[order[same.start]]) ** 2
+        for same in alike(sizes[order])
+        for _ in range(same.start, same.stop)
+    ]
     most = min(SIDE_BY_SIDE, sum(entries)) / threads
     batches: list[list[int]] = [[]]
     used = 0
-    for problem, more in enumerate(entries):
+    for problem, more in zip(order.tolist(), entries, strict=True):
         if used + more > most and batches[-1]:
             batches.append([])
             used = 0
         batches[-1].append(problem)
         used += more
     return [torch.tensor(batch, device=sizes.device) for batch in batches]
+
+
+def alike(sizes: Tensor) -> list[slice]:
+    """Runs of problems of about the same size; they come the largest first."""
+    runs: list[slice] = []
+    largest = math.inf
+    for problem, size in enumerate(sizes.tolist()):
+        if size < ALIKE * largest or size > ALONE:
+            runs.append(slice(problem, problem))
+            largest = size
+        runs[-1] = slice(runs[-1].start, problem + 1)
+    return runs

@@ -43,10 +43,10 @@ class Kernel:
     def product(self, beta: Tensor) -> Tensor:
         """(P, n) float64 -> (P, n)."""
         with torch_threads(self.threads):
-            return self.gram.product(beta, into=self.rows, over=self.rows)
+            return self.gram.product(beta, into=self.rows, over=self.rows, fast=self.fast)
 
     def corner(self, which: Tensor) -> Tensor:
-        """K among some rows: (k,) -> (k, k) float64."""
+        """K among some rows of each of p problems: (p, m) -> (p, m, m) float64."""
         return self.gram.corner(which if self.rows is None else self.rows[which])
 
 

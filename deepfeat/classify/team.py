@@ -86,10 +86,10 @@ class Team:
 
     def advance(self, C: float, tolerance: float, tell: Tell, stop: Callable[[], None]) -> None:
         """Bring every problem to its optimum at C, within the tolerance if that can be done."""
+        if self.fast is None:
+            self.fast = self.gram.fast(self.rows)
         with torch_threads(1) as threads:
             threads = max(threads // self.side, 1) if self.device.type == "cpu" else 1
-            if self.fast is None:
-                self.fast = self.gram.fast(self.rows)
             kernel = Kernel(self.gram, self.rows, self.fast, self.low, threads)
 
             def go(part: Part) -> None:

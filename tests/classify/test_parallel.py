@@ -8,8 +8,9 @@ import time
 import pytest
 import torch
 
-from deepfeat.classify.newton import LARGEST_SET, _batches
+from deepfeat.classify.newton import _batches, alike
 from deepfeat.classify.parallel import in_parallel, torch_threads
+from deepfeat.classify.working_set import LARGEST_SET
 
 
 def test_torch_keeps_to_a_number_inside_and_finds_its_own_again() -> None:
@@ -47,7 +48,8 @@ def test_an_error_in_a_thread_is_the_callers() -> None:
 @pytest.mark.parametrize(
     ("sizes", "threads", "expected"),
     [
-        ([0, 10, 10, 10, 10], 2, [[0, 1, 2], [3, 4]]),
+        ([0, 10, 10, 10, 10], 2, [[1, 2], [3, 4, 0]]),
+        ([5, 10, 9, 7], 2, [[1], [2], [3, 0]]),  # the largest first
         ([LARGEST_SET, LARGEST_SET, 5], 1, [[0], [1], [2]]),
         ([0], 1, [[0]]),
         ([7, 7, 7], 1, [[0, 1, 2]]),
@@ -58,3 +60,9 @@ def test_batches_hold_every_problem_and_no_more_than_memory_allows(
 ) -> None:
     found = _batches(torch.tensor(sizes), threads)
     assert [batch.tolist() for batch in found] == expected
+
+
+def test_problems_of_about_the_same_size_share_a_tensor_unless_they_are_large() -> None:
+    sizes = [900, 890, 300, 290, 250, 210, 209, 100, 0, 0]
+    runs = [sizes[one] for one in alike(torch.tensor(sizes))]
+    assert runs == [[900], [890], [300, 290, 250, 210], [209], [100], [0, 0]]

@@ -6,7 +6,8 @@ import torch
 from scipy.optimize import minimize
 
 from deepfeat.classify.certificate import relative_gap
-from deepfeat.classify.working_set import MARGIN, optima, working_set
+from deepfeat.classify.factors import Corner
+from deepfeat.classify.working_set import NEAR, needed, optima, with_near
 
 
 def objective(
@@ -27,7 +28,7 @@ def test_optima_are_those_of_a_general_minimiser(C: float) -> None:
         y[p, : len(X)] = np.where(X[:, 0] + random.normal(size=len(X)) > 0, 1.0, -1.0)
         c[p, : len(X)] = C * random.uniform(0.5, 2, len(X))
     beta, steps = optima(
-        [torch.from_numpy(X @ X.T) for X in rows],
+        [Corner(torch.from_numpy(X @ X.T)[None]) for X in rows],
         torch.from_numpy(y),
         torch.from_numpy(c),
         torch.zeros((3, most), dtype=torch.float64),
@@ -53,16 +54,33 @@ def test_an_optimum_that_rounding_forbids_gives_the_best_met_on_the_way() -> Non
     c = torch.full((1, 30), 1e7, dtype=torch.float64)
     nothing = torch.zeros((1, 30), dtype=torch.float64)
     K = torch.from_numpy(X @ X.T)
-    beta, _ = optima([K], y, c, nothing.clone(), torch.tensor([0.0], dtype=torch.float64))
+    beta, _ = optima(
+        [Corner(K[None])], y, c, nothing.clone(), torch.tensor([0.0], dtype=torch.float64)
+    )
     found, _ = relative_gap(y, c, beta, beta @ K)
     start, _ = relative_gap(y, c, nothing, nothing)
     assert (y * beta >= 0).all()
     assert float(found) < 1e-3 * float(start)
 
 
-def test_working_set_holds_what_pushes_nearly_pushes_or_carries_weight() -> None:
-    y = torch.tensor([[1.0, 1, -1, 1, 0]], dtype=torch.float64)
-    c = torch.tensor([[1.0, 1, 1, 1, 0]], dtype=torch.float64)
-    f = torch.tensor([[0.5, 1 + MARGIN / 2, -3, 3, 0]], dtype=torch.float64)
-    beta = torch.tensor([[0, 0, 0, 0.1, 0]], dtype=torch.float64)
-    assert working_set(y, c, beta, f).tolist() == [[True, True, False, True, False]]
+def test_working_set_holds_what_pushes_or_carries_weight_and_the_nearest_to_the_margin() -> None:
+    random = np.random.default_rng(7)
+    y = np.where(random.random((3, 100)) > 0.5, 1.0, -1.0)
+    f = y * random.uniform([[0.0], [0.9], [1.5]], 2, (3, 100))  # many that push, some, none
+    c = np.where(random.random((3, 100)) < 0.9, 1.0, 0.0)
+    beta = np.where(random.random((3, 100)) < 0.1, 0.1 * y, 0.0) * c
+    tensors = [torch.from_numpy(one) for one in (y, c, beta, f)]
+    must = needed(*tensors)
+    found = with_near(must, tensors[0], tensors[1], tensors[3]).numpy()
+    for p in range(3):
+        expected = (c[p] > 0) & ((y[p] * f[p] < 1) | (beta[p] != 0))
+        assert (must[p].numpy() == expected).all()
+        others = np.flatnonzero((c[p] > 0) & ~expected)
+        near = others[np.argsort((y[p] * f[p])[others])][: int(NEAR * expected.sum()) + 1]
+        assert set(np.flatnonzero(found[p])) == set(np.flatnonzero(expected)) | set(near)
+
+
+def test_working_set_of_all_rows_has_none_to_add() -> None:
+    y = torch.ones((1, 4), dtype=torch.float64)
+    everything = torch.ones((1, 4), dtype=torch.bool)
+    assert with_near(everything, y, y, 0 * y).all()
