@@ -35,8 +35,11 @@ GROUPS = {
     "float32 products": ("multiply", "conjugate_gradients", "fast_targets"),
     "exact products": ("fill", "product", "exact_targets"),
     "Cholesky": ("linalg_cholesky",),
-    "other work among working sets": ("_solve", "_times", "optima", "<built-in method torch.chol"),
-    "gathering": ("index_select", "index_copy", "gather", "corner", "copy_", "_cut", "fast"),
+    "other work among working sets": (
+        *("optima", "with_near", "topk", "target", "_refine", "_fresh", "_bordered", "inverse"),
+        *("_solve_exactly", "times", "bmm", "cholesky_solve", "lu_", "triangular", "argsort"),
+    ),
+    "gathering": ("_among", "index_", "gather", "scatter", "take", "corner", "copy_", "_cut"),
     "line search": ("line_minimum", "_along", "_slope", "_root"),
     "preconditioner": ("low_rank", "squares", "__call__", "precondition", "_orthonormal"),
 }

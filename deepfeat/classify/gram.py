@@ -102,12 +102,12 @@ class Gram:
             return self.high
         result = self.high.new_empty((len(rows), len(rows)))
 
-        def fill(parts: list[slice]) -> None:
+        def gather(parts: list[slice]) -> None:
             for part in parts:
                 result[part] = _cut(self.high, rows[part], rows)
 
         is_small = len(rows) ** 2 < SMALL or result.device.type != "cpu"
-        _by_rows(fill, len(rows), 1 if is_small else torch.get_num_threads())
+        _by_rows(gather, len(rows), 1 if is_small else torch.get_num_threads())
         return result
 
 

@@ -14,17 +14,13 @@ A problem is finished when its certificate, taken in float64 at a feasible beta,
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from deepfeat.classify.certificate import feasible, relative_gap
-from deepfeat.classify.factors import Corner
 from deepfeat.classify.line_search import NOWHERE, line_minimum
-from deepfeat.classify.parallel import in_parallel, torch_threads
 from deepfeat.classify.progress import Tell
+from deepfeat.classify.side_by_side import solve_among
 from deepfeat.classify.targets import (
     MOST_COST,
     Kernel,
@@ -33,7 +29,7 @@ from deepfeat.classify.targets import (
     fast_targets,
     refresh,
 )
-from deepfeat.classify.working_set import LARGEST_SET, needed, optima, with_near
+from deepfeat.classify.working_set import LARGEST_SET, needed
 
 MOST_STEPS = 80
 STRICTER = 0.05  # after a certificate that failed
@@ -41,11 +37,6 @@ LEAST_PRICE = 4.0  # of a factor, in products, however few its rows
 ROUGH = 4  # failures of float32, f made exact after each, before products are float64
 GIVE_UP = 3  # exact steps that lead nowhere: rounding is all that is left
 CHOLESKY_PRICE = 1.2  # products of 2 N^2 that a factor of n^3 / 3 is worth, all its work in it
-SMALL_SET = 200  # rows, on average, below which threads would wait for each other in Python
-SIDE_BY_SIDE = 1 << 22  # entries of K among working sets: 32 MB
-ALIKE = 0.7  # of the largest: what is no smaller shares its tensor
-ALONE = 300  # rows from which a problem has a tensor of its own
-AMONG = 0.3  # of the tolerance: what the working set may leave of it
 
 
 def starting(y: Tensor, c: Tensor, beta: Tensor, f: Tensor, prefers_factor: Tensor) -> State:
@@ -153,7 +144,7 @@ def _step(
     exactly = ~fits & (rough[which] >= ROUGH)
     at = torch.nonzero(by_factor)[:, 0]
     if len(at):
-        _solve_among(kernel, state, which[at], among[at], tolerance, stuck)
+        stuck[which[at]] += solve_among(kernel, state, which[at], among[at], tolerance)
     for chosen, solve, is_exact in (
         (~by_factor & ~exactly, fast_targets, False),
         (exactly, exact_targets, True),
@@ -180,94 +171,3 @@ def _step(
         stuck[here] += is_exact & (t < NOWHERE)
         rough[here] += t < 1e-3
         state.prefers_factor[here] |= too_dear
-
-
-def _solve_among(
-    kernel: Kernel,
-    state: State,
-    which: Tensor,
-    among: Tensor,
-    tolerance: Tensor,
-    stuck: Tensor,
-) -> None:
-    """Take some problems to the optimum of their working sets, f on all rows with it.
-
-    ``among`` : their working sets so far, and the rows that were missing.
-    """
-    is_same = (among == state.working[which]).all(1)
-    stuck[which] += is_same
-    wider = with_near(among, state.y[which], state.c[which], state.f[which])
-    among = state.working[which] = torch.where(is_same[:, None], among, wider)
-    beta = torch.zeros_like(state.beta[which])
-
-    def go(part: Tensor) -> int:
-        rows = [torch.nonzero(one)[:, 0] for one in among[part]]
-        index = pad_sequence(rows, batch_first=True)
-        is_row = pad_sequence([torch.ones_like(one) for one in rows], batch_first=True)
-        here = which[part]
-        found, steps = optima(
-            [
-                Corner(kernel.corner(index[same, : len(rows[same.start])]))
-                for same in alike(sizes[part])
-            ],
-            state.y[here].gather(1, index) * is_row,
-            state.c[here].gather(1, index) * is_row,
-            state.beta[here].gather(1, index) * is_row,
-            AMONG * tolerance[part],
-        )
-        beta[part] = beta[part].scatter_add(1, index, found)
-        return steps
-
-    sizes = among.sum(1)
-    side, each = _threads(sizes, kernel.threads)
-    with torch_threads(each):
-        state.steps += sum(in_parallel(go, _batches(sizes, side), side))
-    state.beta[which], state.f[which] = beta, kernel.product(beta)
-    state.is_exact[which] = True
-
-
-def _threads(sizes: Tensor, available: int) -> tuple[int, int]:
-    """How many batches go at a time, and torch's threads in each.
-
-    Small sets would wait for each other in Python; of large ones few may be open at a time.
-    """
-    if float(sizes.double().mean()) < SMALL_SET:
-        return 1, 1
-    side = min(available, 2 * LARGEST_SET**2 // int(sizes.max()) ** 2)
-    return (side, 1) if side > 1 else (1, available)
-
-
-def _batches(sizes: Tensor, threads: int) -> list[Tensor]:
-    """Which problems go side by side, the largest first: enough to keep every thread at work.
-
-    K of all batches that are open at a time has no more entries than ``SIDE_BY_SIDE``, or two
-    problems of the largest size.
-    """
-    order = sizes.argsort(descending=True, stable=True)
-    entries = [
-        int(sizes[order[same.start]]) ** 2
-        for same in alike(sizes[order])
-        for _ in range(same.start, same.stop)
-    ]
-    most = min(SIDE_BY_SIDE, sum(entries)) / threads
-    batches: list[list[int]] = [[]]
-    used = 0
-    for problem, more in zip(order.tolist(), entries, strict=True):
-        if used + more > most and batches[-1]:
-            batches.append([])
-            used = 0
-        batches[-1].append(problem)
-        used += more
-    return [torch.tensor(batch, device=sizes.device) for batch in batches]
-
-
-def alike(sizes: Tensor) -> list[slice]:
-    """Runs of problems of about the same size; they come the largest first."""
-    runs: list[slice] = []
-    largest = math.inf
-    for problem, size in enumerate(sizes.tolist()):
-        if size < ALIKE * largest or size > ALONE:
-            runs.append(slice(problem, problem))
-            largest = size
-        runs[-1] = slice(runs[-1].start, problem + 1)
-    return runs

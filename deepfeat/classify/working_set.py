@@ -19,7 +19,7 @@ from deepfeat.classify.factors import Corner
 from deepfeat.classify.line_search import NOWHERE, line_minimum
 
 NEAR = 0.05  # of the rows needed: so many more, the nearest to the margin
-LARGEST_SET = 3072  # rows up to which K among them is taken: 76 MB, and three times that to solve
+LARGEST_SET = 3072  # rows up to which K among them is taken: 76 MB, and as much again to solve
 MOST_STEPS = 400  # near the limit of separability a problem takes a hundred
 INNER = 0.1  # of the gap that is enough: what a linear system may leave of it
 

@@ -8,8 +8,8 @@ import time
 import pytest
 import torch
 
-from deepfeat.classify.newton import _batches, alike
 from deepfeat.classify.parallel import in_parallel, torch_threads
+from deepfeat.classify.side_by_side import _batches, alike
 from deepfeat.classify.working_set import LARGEST_SET
 
 
