@@ -17,6 +17,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from deepfeat.classify.factors import by_factor
+
 Multiply = Callable[[Tensor], Tensor]  # (P, n) -> (P, n): times K
 
 RANK = 64
@@ -89,7 +91,7 @@ class Preconditioner:
 
     def __call__(self, r: Tensor) -> Tensor:
         part = (self.h * r) @ self.B  # (P, n) -> (P, r)
-        part = torch.cholesky_solve(part[:, :, None], self.factor)[:, :, 0]
+        part = by_factor(self.factor, part[:, :, None])[:, :, 0]
         return r - self.h * (part @ self.B.T)
 
 

@@ -33,6 +33,7 @@ class Corner:
     def __init__(self, K: Tensor):
         self.K = K
         self._kept: tuple[Tensor, Tensor] | None = None  # rows (n,), factor (n, n)
+        self._is_rough_enough = True  # whether factors in float32 have served so far
 
     def __len__(self) -> int:
         return len(self.K)
@@ -71,13 +72,16 @@ class Corner:
         y, ridge = y * active, torch.where(active, 1 / (2 * c), 1.0)
         beta, f = torch.zeros_like(y), torch.zeros_like(y)
         is_met = torch.zeros_like(enough, dtype=torch.bool)
-        for make in (self._bordered, self._fresh):
+        for make in (self._bordered, self._fresh) if self._is_rough_enough else ():
             inverse = make(active, ridge)
             if inverse is None:
                 continue
-            beta, f, is_met = self._refine(inverse, y * active, ridge, active, enough)
+            beta, f, is_met = self._refine(inverse, y, ridge, active, enough)
             if bool(is_met.all()):
                 return beta, f
+            del inverse  # and the factor with it: memory is needed for the next
+        self._kept = None
+        self._is_rough_enough = bool(is_met.any())
         for p in torch.nonzero(~is_met)[:, 0].tolist():
             rows = torch.nonzero(active[p])[:, 0]
             among = self.K[p].index_select(0, rows).index_select(1, rows)
@@ -103,7 +107,7 @@ class Corner:
 
     def _fresh(self, active: Tensor, ridge: Tensor) -> Inverse:
         """By a factor of the active rows: NaN where there is none in float32."""
-        self._kept = None  # its memory is needed
+        self._kept = None
         order = active.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
         rows = order[:, : int(active.sum(1).max())]  # (p, n): the active ones, then others
         among = self._among(rows)
@@ -117,7 +121,7 @@ class Corner:
         self._kept = (rows[0], factor[0]) if is_kept else None
 
         def inverse(left: Tensor) -> Tensor:
-            found = torch.cholesky_solve(left.gather(1, rows)[:, :, None].float(), factor)
+            found = by_factor(factor, left.gather(1, rows)[:, :, None].float())
             return torch.zeros_like(left).scatter_(1, rows, found[:, :, 0].double())
 
         return inverse
@@ -172,12 +176,22 @@ class Corner:
         return inverse
 
 
+def by_factor(factor: Tensor, right: Tensor) -> Tensor:
+    """(L L^T)^-1 right: (..., n, n), (..., n, k) -> (..., n, k).
+
+    ``torch.cholesky_solve`` copies the factor first, which takes longer than to use it.
+    """
+    half = torch.linalg.solve_triangular(factor, right, upper=False)
+    result: Tensor = torch.linalg.solve_triangular(factor.mT, half, upper=True)
+    return result
+
+
 def _solve_exactly(K: Tensor, ridge: Tensor, y: Tensor) -> Tensor:
     """(K + diag(ridge))^-1 y, (n,); K is overwritten."""
     K.diagonal().add_(ridge)
     factor, failed = torch.linalg.cholesky_ex(K)
     if not int(failed):
-        return torch.cholesky_solve(y[:, None], factor)[:, 0]
+        return by_factor(factor, y[:, None])[:, 0]
     extra = 1e-14 * float(K.diagonal().sum())
     # Indefinite by rounding alone: lift it, then take the error out again.
     while int(failed) and extra < math.inf:
@@ -185,7 +199,7 @@ def _solve_exactly(K: Tensor, ridge: Tensor, y: Tensor) -> Tensor:
         lifted.diagonal().add_(extra)
         factor, failed = torch.linalg.cholesky_ex(lifted)
         extra *= 100
-    beta = torch.cholesky_solve(y[:, None], factor)
+    beta = by_factor(factor, y[:, None])
     for _ in range(3):
-        beta += torch.cholesky_solve(y[:, None] - K @ beta, factor)
+        beta += by_factor(factor, y[:, None] - K @ beta)
     return beta[:, 0]

@@ -137,7 +137,7 @@ def _step(
     among = state.working[which] | needed(y, c, state.beta[which], f)
     size = ((c > 0) & (y * f < 1)).sum(1)  # of the factor
     rows = y.shape[1]
-    fits = among.sum(1) < LARGEST_SET
+    fits = among.sum(1) <= LARGEST_SET
     price = CHOLESKY_PRICE * size.double() ** 3 / (3 * rows**2) + LEAST_PRICE
     price = torch.where(fits, price, MOST_COST)
     by_factor = fits & ((rough[which] > 0) | state.prefers_factor[which])

@@ -15,10 +15,11 @@ from torch.nn.utils.rnn import pad_sequence
 from deepfeat.classify.factors import Corner
 from deepfeat.classify.parallel import in_parallel, torch_threads
 from deepfeat.classify.targets import Kernel, State
-from deepfeat.classify.working_set import LARGEST_SET, optima, with_near
+from deepfeat.classify.working_set import optima, with_near
 
 SMALL_SET = 200  # rows, on average, below which threads would wait for each other in Python
 SIDE_BY_SIDE = 1 << 22  # entries of K among working sets: 32 MB
+MOST_OPEN = 15 << 20  # of large ones: 120 MB, and twice that where float32 fails
 ALIKE = 0.7  # of the largest: what is no smaller shares its tensor
 ALONE = 300  # rows from which a problem has a tensor of its own
 AMONG = 0.3  # of the tolerance: what the working set may leave of it
@@ -80,7 +81,7 @@ def _threads(sizes: Tensor, available: int) -> tuple[int, int]:
     """
     if float(sizes.double().mean()) < SMALL_SET:
         return 1, 1
-    side = min(available, 2 * LARGEST_SET**2 // int(sizes.max()) ** 2)
+    side = min(available, MOST_OPEN // int(sizes.max()) ** 2)
     return (side, 1) if side > 1 else (1, available)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from deepfeat.classify.conjugate import LowRank, low_rank
@@ -30,6 +31,7 @@ from deepfeat.classify.team import Team, group_columns
 from deepfeat.classify.walk import ROUGHLY, aim, in_order, stops
 
 MOST_BYTES = 8 << 30  # for K: with more rows than that reading X is the quicker
+DOUBT = 1e-3  # of the gap asked for: what K's rounding may hide without being looked at
 MOST_COLUMNS = 4096  # or rows, up to which a problem that K cannot solve is solved on w
 
 
@@ -95,7 +97,7 @@ class GramSolver:
             steps = sum(part.steps for team in teams for part in team.parts)
             self.steps = max(self.steps, -(-steps // max(problems, 1)), 1)
             if is_wanted:
-                found = self._solution(teams, posed.y.shape, with_coef)
+                found = self._solution(teams, posed.y.shape, C, with_coef)
                 yield C, self._mend(found, posed.y, posed.weights, C)
 
     def _mend(
@@ -130,7 +132,9 @@ class GramSolver:
         basis, inside = np.linalg.qr(self.X.T.astype(np.float64))
         return PrimalSolver(inside.T, self.settings), basis
 
-    def _solution(self, teams: list[Team], shape: tuple[int, ...], with_coef: bool) -> Solution:
+    def _solution(
+        self, teams: list[Team], shape: tuple[int, ...], C: float, with_coef: bool
+    ) -> Solution:
         square, constant = self.gram.square, self.gram.constant
         decision, dual = np.empty(shape, np.float32), np.zeros(shape, np.float32)
         coef = np.empty((shape[1], self.X.shape[1])) if with_coef else None
@@ -138,13 +142,19 @@ class GramSolver:
         for team in teams:
             for part in team.parts:
                 at = part.which
-                decision[:, at] = team.decision(part).T.cpu().numpy()
+                f = team.decision(part)
+                doubt = torch.nonzero(team.rounding(part) > DOUBT * self.settings.gap)[:, 0]
+                if len(doubt):
+                    f = f.clone()  # the walk goes on from its own
+                    sure = team.by_rows(part, doubt, self.X, C)
+                    part.gap[doubt], part.primal[doubt], f[doubt] = sure
+                decision[:, at] = f.T.cpu().numpy()
                 dual[np.ix_(team.at, at)] = (part.beta / square).T.cpu().numpy()
                 intercept[at] = (constant / square * part.beta.sum(1)).cpu().numpy()
                 primal[at] = (part.primal / square).cpu().numpy()
                 gap[at] = part.gap.cpu().numpy()
                 if coef is not None:
-                    coef[at] = team.coef(part, self.X) / square
+                    coef[at] = team.coef(part.beta, self.X) / square
         return Solution(decision, coef, intercept, primal, gap, gap <= self.settings.gap, dual)
 
 

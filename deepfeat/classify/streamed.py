@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deepfeat.classify.factors import by_factor
 from deepfeat.classify.gram import blocks_of
 from deepfeat.classify.problems import check_matrix
 
@@ -76,7 +77,7 @@ class Streamed:
             H.diagonal().add_(extra)
             factor, failed = torch.linalg.cholesky_ex(H)
             extra *= 10
-        return torch.cholesky_solve(gradient[:, None], factor)[:, 0]
+        return by_factor(factor, gradient[:, None])[:, 0]
 
     def low_rank(self) -> tuple[Tensor, Tensor]:
         """The largest eigenvectors of X^T X (d, r) and its eigenvalues, from a sample of rows."""

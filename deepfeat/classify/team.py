@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deepfeat.classify.certificate import relative_gap
 from deepfeat.classify.conjugate import LowRank
 from deepfeat.classify.gram import LARGEST_COPY, Gram, blocks_of
 from deepfeat.classify.newton import advance, extrapolate, starting
@@ -24,6 +25,7 @@ from deepfeat.classify.targets import Kernel, State
 from deepfeat.classify.walk import FEW, POLISHED, keep_better
 
 ENTRIES = 1 << 21  # of all parts that walk at a time: 16 MB for each array that a step needs
+BITS = 2.0**-48  # to which K is exact, for each of its entries
 WIDE = 40  # columns from which a part does not wait for K to be read
 
 
@@ -120,13 +122,36 @@ class Team:
         result[:, out] = self.gram.product(part.beta, into=out, over=self.rows)
         return result
 
-    def coef(self, part: Part, X: NDArray[np.float32]) -> NDArray[np.float64]:
-        """X^T beta, float64, a block of rows at a time: (P, D)."""
-        beta = part.beta.cpu().numpy()
-        result = np.zeros((len(beta), X.shape[1]))
+    def coef(self, beta: Tensor, X: NDArray[np.float32]) -> NDArray[np.float64]:
+        """X^T beta, float64, a block of rows at a time: (p, n) -> (p, D)."""
+        given = beta.cpu().numpy()
+        result = np.zeros((len(given), X.shape[1]))
         for block in blocks_of(X[: len(self.at)]):
-            result += beta[:, block] @ X[self.at[block]].astype(np.float64)
+            result += given[:, block] @ X[self.at[block]].astype(np.float64)
         return result
+
+    def rounding(self, part: Part) -> Tensor:
+        """How much of each gap the 48 bits of K may hide at most: (P,) float64."""
+        lengths = self.gram.high.diagonal().double().sqrt()
+        lengths = lengths if self.rows is None else lengths[self.rows]
+        hidden = BITS * (part.beta.abs() @ lengths).square() / part.primal
+        return torch.where(part.primal > 0, hidden, 0.0)
+
+    def by_rows(
+        self, part: Part, which: Tensor, X: NDArray[np.float32], C: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Gap, objective and f (p, N) of some problems from w = X^T beta, without K's rounding."""
+        beta = part.beta[which]
+        constant = self.gram.constant * beta.sum(1, keepdim=True)
+        w = self.coef(beta, X)
+        f = np.empty((len(w), len(X)))
+        for block in blocks_of(X):
+            f[:, block] = w @ X[block].astype(np.float64).T
+        found = (torch.from_numpy(f).to(self.device) + constant) / self.gram.square
+        y, weights = self.posed.columns(part.which[which.cpu().numpy()], self.device, self.at)
+        own = found if self.rows is None else found[:, self.rows]
+        gap, primal = relative_gap(y, C * self.gram.square * weights, beta, own)
+        return gap, primal, found
 
 
 def _polish(kernel: Kernel, state: State) -> None:

@@ -29,17 +29,17 @@ def needed(y: Tensor, c: Tensor, beta: Tensor, f: Tensor) -> Tensor:
     return (c > 0) & ((y * f < 1) | (beta != 0))
 
 
-def with_near(needed: Tensor, y: Tensor, c: Tensor, f: Tensor) -> Tensor:
-    """The working set: beside the rows needed those next to the margin, which may cross it.
+def with_near(rows: Tensor, y: Tensor, c: Tensor, f: Tensor) -> Tensor:
+    """The working set: beside the rows needed (P, n) those next to the margin, which may cross it.
 
-    Where fewer than ``LARGEST_SET`` are needed there is one more at least, as far as there are any.
+    ``LARGEST_SET`` at most; if fewer are needed at least one more, as far as there are any.
     """
-    count = needed.sum(1)
+    count = rows.sum(1)
     more = torch.minimum((NEAR * count).long() + 1, LARGEST_SET - count)
-    beyond = torch.where((c > 0) & ~needed, y * f, torch.inf)
-    margin, row = beyond.topk(min(int(more.max()), y.shape[1]), dim=1, largest=False)
-    is_near = torch.arange(row.shape[1], device=row.device) < more[:, None]
-    return needed.scatter(1, row, needed.gather(1, row) | is_near & (margin < torch.inf))
+    beyond = torch.where((c > 0) & ~rows, y * f, torch.inf)
+    margin, near = beyond.topk(min(int(more.max()), y.shape[1]), dim=1, largest=False)
+    is_more = torch.arange(near.shape[1], device=near.device) < more[:, None]
+    return rows.scatter(1, near, rows.gather(1, near) | is_more & (margin < torch.inf))
 
 
 def optima(

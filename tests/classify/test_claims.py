@@ -83,3 +83,36 @@ def test_a_cold_start_at_the_largest_C_with_too_many_columns_for_w() -> None:
     y = random.choice(np.array([-1, 1], np.int8), (600, 4))
     (found,) = GramSolver(X, Settings(device=DEVICE)).path(y, np.ones(y.shape), [1e5])
     assert found.met.all(), found.gap
+
+
+@pytest.mark.parametrize(("rows", "fold"), [(150, True), (600, True), (600, False)])
+def test_what_rounding_of_the_gram_matrix_hides_is_found_from_the_rows(
+    rows: int, fold: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three columns of unlike size, labels at random, large C: beta is so large that f cancels."""
+    random = np.random.default_rng(4)
+    X = (random.normal(size=(rows, 3)) * [1, 30, 1000]).astype(np.float32)
+    y = np.where(random.random((rows, 2)) < 0.3, 1, -1).astype(np.int8)
+    weights = np.ones(y.shape)
+    if fold:
+        weights[::3] = 0
+    C = 3e3
+
+    def off(*, check: bool) -> float:
+        """How far the objectives told are from those of w."""
+        (found,) = GramSolver(X, Settings(device=DEVICE)).path(y, weights, [C], with_coef=True)
+        assert found.coef is not None
+        result = 0.0
+        for j in range(2):
+            given = X, y[:, j], C * weights[:, j], found.coef[j], found.intercept[j]
+            primal = objective(*given)
+            result = max(result, abs(found.primal[j] / primal - 1))
+            if check:
+                assert found.met[j]
+                f = X.astype(np.float64) @ found.coef[j] + found.intercept[j]
+                assert np.abs(found.decision[:, j] - f).max() <= 1e-5 * np.abs(f).max()
+        return result
+
+    assert off(check=True) <= 1e-12
+    monkeypatch.setattr("deepfeat.classify.solver.DOUBT", np.inf)
+    assert off(check=False) > 1e-11, "nothing was hidden"
