@@ -155,7 +155,7 @@ class Corner:
         K = self.K[0]
         border = factor.new_zeros((len(rows), count))
         border[:, : len(come)] = K.index_select(0, come).index_select(1, rows).T
-        border[gone, torch.arange(len(come), count)] = 1
+        border[gone, torch.arange(len(come), count, device=gone.device)] = 1
         border = torch.linalg.solve_triangular(factor, border, upper=False)
         inner = -(border.T @ border).double()
         inner[: len(come), : len(come)] += K.index_select(0, come).index_select(1, come)
