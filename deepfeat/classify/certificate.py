@@ -42,6 +42,19 @@ def relative_gap(y: Tensor, c: Tensor, beta: Tensor, f: Tensor) -> tuple[Tensor,
     return torch.where(gap.isfinite(), gap, torch.inf), primal
 
 
+def gap_on_w(W: Tensor, pull: Tensor, loss: Tensor) -> tuple[Tensor, Tensor]:
+    """The same of w: at the best multiple t of alpha = 2 c slack, (P,) each.
+
+    W, pull : (P, d), pull = X^T (y alpha); loss : (P,), the sum of c slack^2.
+    """
+    primal = 0.5 * W.square().sum(1) + loss
+    scale = pull.square().sum(1) + 2 * loss
+    t = torch.where(scale > 0, ((W * pull).sum(1) + 2 * loss) / scale, 1.0).clamp(min=0)
+    distance = 0.5 * (W - t[:, None] * pull).square().sum(1) + (1 - t).square() * loss
+    gap = torch.where(distance == 0, 0.0, distance / primal)
+    return torch.where(gap.isfinite(), gap, torch.inf), primal
+
+
 def feasible(y: Tensor, beta: Tensor) -> Tensor:
     """The nearest beta with y beta >= 0 that keeps the sum over each label.
 

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deepfeat.classify.certificate import gap_on_w
 from deepfeat.classify.gram import pick_device
 from deepfeat.classify.line_search import NOWHERE, line_minimum
 from deepfeat.classify.posed import Posed
@@ -155,7 +156,7 @@ class PrimalSolver:
             W, f = part.W[left], part.f[left]
             slack = (1 - y[left] * f).clamp(min=0) * (c[left] > 0)
             pull = self.rows.back(2 * c[left] * y[left] * slack)  # w': (p, d)
-            part.gap[left], part.primal[left] = _gap(W, pull, (c[left] * slack.square()).sum(1))
+            part.gap[left], part.primal[left] = gap_on_w(W, pull, (c[left] * slack.square()).sum(1))
             is_open = ~(part.gap[left] <= tolerance) & (stuck[left] < GIVE_UP)
             is_open &= step < MOST_STEPS
             tell(int((~is_open).sum()))
@@ -226,16 +227,6 @@ class PrimalSolver:
             p = s + torch.where(before > 0, rs / before, 0.0)[:, None] * p
             is_open = is_open & (r.square().sum(1) > enough) & (spent < most) & (rs > 0)
         return v, spent
-
-
-def _gap(W: Tensor, pull: Tensor, loss: Tensor) -> tuple[Tensor, Tensor]:
-    """The relative gap at the best multiple t of alpha, and the objective: (p,) each."""
-    primal = 0.5 * W.square().sum(1) + loss
-    scale = pull.square().sum(1) + 2 * loss
-    t = torch.where(scale > 0, ((W * pull).sum(1) + 2 * loss) / scale, 1.0).clamp(min=0)
-    distance = 0.5 * (W - t[:, None] * pull).square().sum(1) + (1 - t).square() * loss
-    gap = torch.where(distance == 0, 0.0, distance / primal)
-    return torch.where(gap.isfinite(), gap, torch.inf), primal
 
 
 def _along(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from deepfeat.classify.conjugate import LowRank, low_rank
 from deepfeat.classify.gram import bytes_needed, make_gram, memory_of, pick_device
+from deepfeat.classify.orthogonal import Orthogonal
 from deepfeat.classify.posed import Posed
 from deepfeat.classify.primal import PrimalSolver
 from deepfeat.classify.problems import (
@@ -32,6 +33,7 @@ from deepfeat.classify.walk import ROUGHLY, aim, in_order, stops
 
 MOST_BYTES = 8 << 30  # for K: with more rows than that reading X is the quicker
 DOUBT = 1e-3  # of the gap asked for: what K's rounding may hide without being looked at
+FEW_COLUMNS = 2048  # or rows, up to which an orthogonal factor of all rows is at hand
 MOST_COLUMNS = 4096  # or rows, up to which a problem that K cannot solve is solved on w
 
 
@@ -107,10 +109,12 @@ class GramSolver:
         missed = np.flatnonzero(~found.met)
         if not len(missed) or min(self.X.shape) > MOST_COLUMNS:
             return found
-        primal, basis = self._primal
-        other = next(
-            primal.path(y[:, missed], weights[:, missed], [C], with_coef=found.coef is not None)
-        )
+        y, weights, basis = y[:, missed], weights[:, missed], None
+        if min(self.X.shape) <= FEW_COLUMNS:
+            other = self._orthogonal.solve(y, C * weights, aim(self.settings.gap))
+        else:
+            primal, basis = self._primal
+            other = next(primal.path(y, weights, [C], with_coef=found.coef is not None))
         better = other.gap < found.gap[missed]
         at = missed[better]
         found.decision[:, at] = other.decision[:, better]
@@ -122,6 +126,10 @@ class GramSolver:
         for name in ("intercept", "primal", "gap", "met"):
             getattr(found, name)[at] = getattr(other, name)[better]
         return found
+
+    @cached_property
+    def _orthogonal(self) -> Orthogonal:
+        return Orthogonal(self.X, self.settings, self.device)
 
     @cached_property
     def _primal(self) -> tuple[PrimalSolver, NDArray[np.float64] | None]:
