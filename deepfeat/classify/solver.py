@@ -33,7 +33,7 @@ from deepfeat.classify.walk import ROUGHLY, aim, in_order, stops
 
 MOST_BYTES = 8 << 30  # for K: with more rows than that reading X is the quicker
 DOUBT = 1e-3  # of the gap asked for: what K's rounding may hide without being looked at
-FEW_COLUMNS = 2048  # or rows, up to which an orthogonal factor of all rows is at hand
+FEW_ENTRIES = 1 << 23  # of X, up to which there is an orthogonal factor: 64 MB, four times
 MOST_COLUMNS = 4096  # or rows, up to which a problem that K cannot solve is solved on w
 
 
@@ -110,7 +110,7 @@ class GramSolver:
         if not len(missed) or min(self.X.shape) > MOST_COLUMNS:
             return found
         y, weights, basis = y[:, missed], weights[:, missed], None
-        if min(self.X.shape) <= FEW_COLUMNS:
+        if self.X.size <= FEW_ENTRIES:
             other = self._orthogonal.solve(y, C * weights, aim(self.settings.gap))
         else:
             primal, basis = self._primal
