@@ -76,13 +76,22 @@ def _keep(self: GramSolver, found: Solution, *rest: object) -> Solution:
     return found
 
 
-def test_a_cold_start_at_the_largest_C_with_too_many_columns_for_w() -> None:
+@pytest.mark.parametrize("entries", [1 << 23, 0])  # by orthogonal factors, or in a basis of rows
+def test_a_cold_start_at_the_largest_C_with_too_many_columns_for_w(
+    entries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfeat.classify.solver.FEW_ENTRIES", entries)
     random = np.random.default_rng(0)
     basis = np.linalg.qr(random.normal(size=(5000, 300)))[0].T
     X = (random.normal(size=(600, 300)) @ basis).astype(np.float32)
     y = random.choice(np.array([-1, 1], np.int8), (600, 4))
-    (found,) = GramSolver(X, Settings(device=DEVICE)).path(y, np.ones(y.shape), [1e5])
+    path = GramSolver(X, Settings(device=DEVICE)).path(y, np.ones(y.shape), [1e5], with_coef=True)
+    (found,) = path
+    assert found.coef is not None
     assert found.met.all(), found.gap
+    for j in range(4):
+        told = objective(X, y[:, j], np.full(600, 1e5), found.coef[j], found.intercept[j])
+        assert told == pytest.approx(found.primal[j], rel=1e-6)
 
 
 @pytest.mark.parametrize(("rows", "fold"), [(150, True), (600, True), (600, False)])
