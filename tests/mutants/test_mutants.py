@@ -88,7 +88,7 @@ MUTANTS = {
         "classify/test_claims.py",
     ),
     "half of the gap on w forgotten": Mutant(
-        "classify/primal.py",
+        "classify/certificate.py",
         "+ (1 - t).square() * loss",
         "+ 0 * loss",
         "classify/test_claims.py",
