@@ -37,7 +37,7 @@ GROUPS = {
     "Cholesky": ("linalg_cholesky",),
     "other work among working sets": (
         *("optima", "with_near", "topk", "target", "_refine", "_fresh", "_bordered", "inverse"),
-        *("_solve_exactly", "times", "bmm", "cholesky_solve", "lu_", "triangular", "argsort"),
+        *("_solve_exactly", "times", "bmm", "lu_", "triangular", "argsort"),
     ),
     "gathering": ("_among", "index_", "gather", "scatter", "take", "corner", "copy_", "_cut"),
     "line search": ("line_minimum", "_along", "_slope", "_root"),

@@ -88,8 +88,8 @@ def _threads(sizes: Tensor, available: int) -> tuple[int, int]:
 def _batches(sizes: Tensor, threads: int) -> list[Tensor]:
     """Which problems go side by side, the largest first: enough to keep every thread at work.
 
-    K of all batches that are open at a time has no more entries than ``SIDE_BY_SIDE``, or two
-    problems of the largest size.
+    K of all batches that are open at a time has no more entries than ``SIDE_BY_SIDE``, or is of one
+    problem in each thread, and ``_threads`` says how many there may be.
     """
     order = sizes.argsort(descending=True, stable=True)
     entries = [
