@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types tests test-real docs clean
+.PHONY: demo test lint types tests test-real test-stress docs clean
 
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -30,6 +30,10 @@ tests: .venv/installed
 test-real: .venv/installed
 	test -d "$(DEEPFEAT_TEST_DATA)/weights"
 	DEEPFEAT_TEST_DATA="$(DEEPFEAT_TEST_DATA)" $(BIN)/python -m pytest tests/real -m real
+
+# Thousands of tries of what `tests` tries some dozens of times: some minutes, before a release.
+test-stress: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m stress
 
 docs: .venv/installed
 	$(BIN)/python benchmarks/render_docs.py
