@@ -1,9 +1,9 @@
 """From bytes to an upright RGB image, or a status that says why not; a bad file never raises.
 
-Steps, each of which may end in a status: read whole, recognise the contents, open by the one
-decoder of that format, check the size in the header, load, turn upright, convert to RGB. What was
-done on the way to an image that is fine is noted. Warnings of the decoder become a note and are
-never printed.
+Steps, each of which may end in a status: read whole, recognise the contents, leave damaged metadata
+out, open by the one decoder of that format, check the size in the header, load, turn upright,
+convert to RGB. What was done on the way to an image that is fine is noted. Warnings of the decoder
+become a note and are never printed.
 """
 
 from __future__ import annotations
@@ -21,26 +21,20 @@ from PIL import ImageFile
 
 from deepfeat.errors import UsageError
 from deepfeat.images.colour import Background, UnsupportedMode, to_rgb
-from deepfeat.images.formats import OPENERS, note_of_depth, read_header, with_range_of_format
+from deepfeat.images.formats import OPENERS, as_meant, note_of_depth, read_header
 from deepfeat.images.limits import Limits
 from deepfeat.images.notes import notes_of, notes_of_file, orientation_of
 from deepfeat.images.orient import as_stored, orient
 from deepfeat.images.reading import read_file
+from deepfeat.images.readings import PixelsLost, readings
 from deepfeat.images.signatures import Kind, recognise, size_in_header
+from deepfeat.images.variants import says_unsupported, unsupported_variant
 from deepfeat.status import Note, Status
 
 WHITE: Background = (255, 255, 255)
 NO_HASH = bytes(32)
 _DETAIL_LENGTH = 200
-_SAYS_UNSUPPORTED = (  # fragments of Pillow's messages for variants it knows but does not decode
-    "unsupported",
-    "unknown pixel mode",
-    "unknown raw mode",
-    "cannot handle",
-    "unrecognized",
-    "not available",
-    "not supported",
-)
+_METADATA_BEHIND_PIXELS = ("PNG", "TIFF")  # read after them, so they may stop a load, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +136,16 @@ def decode_bytes(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            pixels, found, notes = _decoded(data, format_name, exif, background, limits)
+            pixels, found, notes, ignored = _read(data, format_name, exif, background, limits)
         except _Refused as refused:
             return _hole(refused.status, refused.detail, len(data), sha256, refused.found_size)
-    if caught:
+    if caught or ignored:
         notes |= Note.METADATA_IGNORED
     notes |= notes_of_file(
         data, format_name, name, has_frames=Note.FIRST_OF_SEVERAL_FRAMES in notes
     )
-    detail = "; ".join(dict.fromkeys(str(warning.message) for warning in caught))
+    words = [f"damaged metadata ignored: {', '.join(ignored)}"] if ignored else []
+    detail = "; ".join(dict.fromkeys([*words, *(str(warning.message) for warning in caught)]))
     return Image(Status.OK, pixels, found, len(data), sha256, notes, detail[:_DETAIL_LENGTH])
 
 
@@ -195,13 +190,41 @@ def from_pil(image: object, *, exif: bool = True, background: Background = WHITE
             image.load()
             found = (image.height, image.width)
             orientation, notes = orientation_of(image)
-            pixels, more = to_rgb(image, background)
+            pixels, more = to_rgb(as_meant(image), background)
         except Exception as error:  # whatever a decoder raises is the image's status
             refused = _refusal(error)
             return _hole(refused.status, refused.detail, -1, NO_HASH)
     upright = orient(pixels, orientation) if exif else pixels
     notes |= more | (Note.ORIENTED if exif and orientation != 1 else Note.NONE)
     return Image(Status.OK, np.ascontiguousarray(upright), found, -1, NO_HASH, notes, "")
+
+
+def _read(
+    data: bytes, format_name: str, exif: bool, background: Background, limits: Limits
+) -> tuple[NDArray[np.uint8], tuple[int, int], Note, tuple[str, ...]]:
+    """Decode recognised contents without their damaged metadata, or raise `_Refused`.
+
+    The last value names the metadata that were in the way.
+    """
+    refused: _Refused | None = None
+    try:
+        for reading in readings(format_name, data):
+            try:
+                decoded = _decoded(reading.data, format_name, exif, background, limits)
+            except _Refused as error:
+                refused = refused or error
+                is_late = error.found_size and format_name not in _METADATA_BEHIND_PIXELS
+                if error.status is not Status.CORRUPT or is_late:
+                    break
+            else:
+                return *decoded, reading.left_out
+    except PixelsLost as error:
+        refused = _Refused(Status.CORRUPT, str(error))
+    assert refused is not None
+    variant = unsupported_variant(format_name, data)
+    if variant and refused.status in (Status.CORRUPT, Status.UNSUPPORTED):
+        raise _Refused(Status.UNSUPPORTED, variant, refused.found_size) from refused
+    raise refused
 
 
 def _decoded(
@@ -222,7 +245,7 @@ def _decoded(
         else:  # in some formats metadata follow the pixels
             image.load()
             orientation, notes = orientation_of(image)
-        pixels, more = to_rgb(with_range_of_format(image), background)
+        pixels, more = to_rgb(as_meant(image), background)
         notes |= more | note_of_depth(header) | notes_of(image)
     except _Refused:
         raise
@@ -247,7 +270,7 @@ def _refusal(error: Exception, found: tuple[int, int] | None = None) -> _Refused
         return _Refused(Status.TOO_LARGE, detail, found)
     if isinstance(error, UnsupportedMode):
         return _Refused(Status.UNSUPPORTED, str(error), found)
-    if any(fragment in str(error).lower() for fragment in _SAYS_UNSUPPORTED):
+    if says_unsupported(error):
         return _Refused(Status.UNSUPPORTED, detail, found)
     return _Refused(Status.CORRUPT, detail, found)
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 
-_MARKER_IN_SCAN = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
+from deepfeat.images.walks import png_chunks
+
+_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
 
@@ -45,14 +47,8 @@ def _end_of_jpeg(data: bytes) -> int | None:
 
 
 def _end_of_png(data: bytes) -> int | None:
-    """Walk the chunks (PNG, third edition, 5.3) to the end of IEND."""
-    at = 8
-    while at + 12 <= len(data):
-        is_last = data[at + 4 : at + 8] == b"IEND"
-        at += 12 + int.from_bytes(data[at : at + 4], "big")
-        if is_last:
-            return at
-    return None
+    """Walk the chunks to the end of IEND."""
+    return next((chunk.end for chunk in png_chunks(data) if chunk.name == b"IEND"), None)
 
 
 def _end_of_webp(data: bytes) -> int | None:

@@ -7,6 +7,7 @@ A format is opened by the one class that stands in the table here.
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ from PIL import (
 from PIL import Image as Pillow
 
 from deepfeat.images.colour import UnsupportedMode
+from deepfeat.images.variants import unsupported_variant
+from deepfeat.images.walks import png_chunks
 from deepfeat.status import Note
 
 OPENERS: dict[str, Callable[[io.BytesIO], Pillow.Image]] = {
@@ -39,8 +42,7 @@ OPENERS: dict[str, Callable[[io.BytesIO], Pillow.Image]] = {
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
 
-_NEW_SUBFILE_TYPE, _BITS_PER_SAMPLE, _PHOTOMETRIC, _DNG_VERSION = 254, 258, 262, 50706
-_WIDTH, _HEIGHT = 256, 257
+_WIDTH, _HEIGHT, _BITS_PER_SAMPLE, _PHOTOMETRIC = 256, 257, 258, 262
 _WHITE_IS_ZERO = 0
 
 
@@ -72,10 +74,11 @@ def read_header(image: Pillow.Image, data: bytes) -> Header:
         Where the format's variant would decode to something other than the image that is meant.
     """
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        return _tiff_header(image)
+        return _tiff_header(image, data)
     bits = 8
     if isinstance(image, PngImagePlugin.PngImageFile):
         bits = data[24]
+        _take_transparency(image, data)
         if bits == 16 and image.mode == "RGB" and "transparency" in image.info:
             # Pillow hands out the high bytes; other colours than the transparent one share them.
             raise UnsupportedMode("PNG of 16 bit with a transparent colour")
@@ -86,14 +89,44 @@ def read_header(image: Pillow.Image, data: bytes) -> Header:
     return Header((image.height, image.width), bits, turns_by_itself=False)
 
 
-def with_range_of_format(image: Pillow.Image) -> Pillow.Image:
-    """Give 16-bit grey whose range only the format knows the mode that says so (0 black)."""
+def _take_transparency(image: Pillow.Image, data: bytes) -> None:
+    """Give a PNG the transparency that its tRNS means (PNG, third edition, 11.3.1.1).
+
+    Only as many low bits count as a sample has. Pillow takes all of them, does not scale a grey
+    as it scales the samples, and takes text named so for transparency.
+    """
+    image.info.pop("transparency", None)
+    key = next((data[c.body : c.end - 4] for c in png_chunks(data) if c.name == b"tRNS"), None)
+    if key is None:
+        return
+    if image.mode == "P":
+        image.info["transparency"] = key
+        return
+    most = (1 << data[24]) - 1
+    values = [value & most for value in struct.unpack(f">{len(key) // 2}H", key)]
+    if image.mode == "RGB":
+        image.info["transparency"] = tuple(values[:3])
+    elif image.mode in ("1", "L"):
+        image.info["transparency"] = values[0] * (255 // most)
+    elif image.mode == "I;16":
+        image.info["transparency"] = values[0]
+
+
+def as_meant(image: Pillow.Image) -> Pillow.Image:
+    """Give loaded pixels the range and the alpha that only their format knows.
+
+    16-bit grey gets the mode that says so (0 black). A BMP whose alpha is 0 throughout has none:
+    many programs leave the fourth byte empty.
+    """
     if isinstance(image, PpmImagePlugin.PpmImageFile) and image.mode == "I":
         return Pillow.fromarray(np.asarray(image).astype(np.uint16))  # Pillow scales to 65,535
     is_tiff = isinstance(image, TiffImagePlugin.TiffImageFile)
     if is_tiff and image.mode.startswith("I;16") and _is_white_zero(image):
         # Pillow inverts this for 8 bit only.
         return Pillow.fromarray(65535 - np.asarray(image).astype(np.uint16))
+    is_bmp = isinstance(image, BmpImagePlugin.BmpImageFile)
+    if is_bmp and image.mode == "RGBA" and image.getchannel("A").getbbox() is None:
+        return image.convert("RGB")  # drops alpha and composes nothing
     return image
 
 
@@ -102,15 +135,12 @@ def _is_white_zero(image: Pillow.Image) -> bool:
     return bool(tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO)
 
 
-def _tiff_header(image: TiffImagePlugin.TiffImageFile) -> Header:
+def _tiff_header(image: TiffImagePlugin.TiffImageFile, data: bytes) -> Header:
+    variant = unsupported_variant("TIFF", data)
+    if variant:  # some of them decode, to other pixels than are meant
+        raise UnsupportedMode(variant)
     tags = image.tag_v2
-    if _DNG_VERSION in tags:
-        raise UnsupportedMode("camera raw data (DNG)")
-    if tags.get(_NEW_SUBFILE_TYPE, 0) & 1:
-        raise UnsupportedMode("the first page is a reduced copy; camera raw data, or a pyramid")
     bits = max(tags.get(_BITS_PER_SAMPLE, (1,)))
-    if image.mode.startswith("I;16") and bits != 16:
-        raise UnsupportedMode(f"TIFF with grey of {bits} bit")
     return Header((tags[_HEIGHT], tags[_WIDTH]), bits, turns_by_itself=True)
 
 

@@ -38,6 +38,10 @@ def _row(name: str, kind: Kind, pattern: bytes) -> Signature:
 
 _D, _U, _N = Kind.DECODED, Kind.UNSUPPORTED, Kind.NOT_AN_IMAGE
 
+# A comment matches in one way only, and its repetition begins with another byte than what may
+# follow: so nothing is tried twice, whatever the bytes are.
+_SVG = rb"\s*(?:<!--(?:[^-]|-(?!->))*-->\s*)*(?:<(?:\?xml|!DOCTYPE svg).*?)?<svg\b"
+
 SIGNATURES: tuple[Signature, ...] = (  # the first match counts
     _row("JPEG", _D, rb"\xff\xd8\xff"),
     _row("PNG", _D, rb"\x89PNG\r\n\x1a\n"),
@@ -67,7 +71,7 @@ SIGNATURES: tuple[Signature, ...] = (  # the first match counts
     _row("Olympus or Panasonic raw", _U, rb"IIRO|IIRS|MMOR|IIU\x00"),
     _row("PDF", _N, rb"%PDF"),
     _row("PostScript", _N, rb"%!PS|\xc5\xd0\xd3\xc6|\x04%!PS"),
-    _row("SVG", _N, rb"\s*(?:<\?xml.*?)?(?:<!--.*?-->\s*|<!DOCTYPE svg.*?>\s*)*<svg\b"),
+    _row("SVG", _N, _SVG),
     _row("HTML", _N, rb"(?i:\s*(?:<!doctype html|<html|<head|<body))"),
     _row("XML", _N, rb"(?:\xef\xbb\xbf)?\s*<\?xml"),
     _row("a pointer of Git LFS, not the file itself", _N, rb"version https://git-lfs"),

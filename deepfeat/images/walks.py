@@ -1,0 +1,143 @@
+"""The parts that files are made of, in their order: segments, chunks, boxes, entries of a TIFF.
+
+A walk takes any bytes, never raises, looks at no byte twice and keeps nothing: it goes from part to
+part by their lengths and ends at the first place where no part can be. Offsets are from the file's
+start; a part's end may lie behind the file's where the file is cut.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+START_OF_SCAN = 0xDA
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xDA)})
+
+
+class Chunk(NamedTuple):
+    """A named stretch of a file; ``body`` is where its contents begin."""
+
+    name: bytes
+    start: int
+    body: int
+    end: int
+
+
+class Segment(NamedTuple):
+    """A JPEG marker with what belongs to it; ``start`` is that of the FF before its code."""
+
+    marker: int
+    start: int
+    end: int
+
+
+class Entry(NamedTuple):
+    """A tag of a TIFF's first directory; ``place`` is where its ``size`` bytes of values lie.
+
+    ``values`` are its first eight where they are whole numbers of a size in the file.
+    """
+
+    tag: int
+    start: int
+    end: int
+    place: int
+    size: int
+    values: tuple[int, ...]
+
+
+def jpeg_segments(data: bytes) -> Iterator[Segment]:
+    """Yield the segments (ITU-T T.81, B.1.1) up to the first scan's header, and that one too."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        length = 0 if marker in _WITHOUT_LENGTH else int.from_bytes(data[at + 2 : at + 4], "big")
+        end = at + 2 + (0 if marker in _WITHOUT_LENGTH else max(2, length))
+        yield Segment(marker, at, end)
+        if marker == START_OF_SCAN:
+            return
+        at = end
+
+
+def png_chunks(data: bytes) -> Iterator[Chunk]:
+    """Yield the chunks (PNG, third edition, 5.3) to the last one, IEND."""
+    at = 8
+    while at + 12 <= len(data):
+        name = data[at + 4 : at + 8]
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        yield Chunk(name, at, at + 8, end)
+        if name == b"IEND":
+            return
+        at = end
+
+
+def riff_chunks(data: bytes) -> Iterator[Chunk]:
+    """Yield the chunks of a WebP file; each is padded to an even length."""
+    at = 12
+    while at + 8 <= len(data):
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        end = at + 8 + length + length % 2
+        yield Chunk(data[at : at + 4], at, at + 8, end)
+        at = end
+
+
+def boxes(data: bytes, start: int, end: int) -> Iterator[Chunk]:
+    """Yield the boxes between two offsets (ISO/IEC 14496-12, 4.2; ITU-T T.800, I.4)."""
+    end = min(end, len(data))
+    while start + 8 <= end:
+        length, name = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8]
+        body = start + 8
+        if length == 1:
+            length, body = int.from_bytes(data[body : body + 8], "big"), body + 8
+        behind = end if length == 0 else start + length
+        if behind < body:
+            return
+        yield Chunk(name, start, body, behind)
+        start = behind
+
+
+_TIFF_TYPES = {  # field type -> (bytes of a value, its format where it is a whole number)
+    **dict.fromkeys((1, 7), (1, "B")),
+    2: (1, ""),
+    3: (2, "H"),
+    **dict.fromkeys((4, 13), (4, "I")),
+    **dict.fromkeys((5, 10, 12), (8, "")),
+    6: (1, "b"),
+    8: (2, "h"),
+    9: (4, "i"),
+    11: (4, ""),
+    **dict.fromkeys((16, 18), (8, "Q")),
+    17: (8, "q"),
+}
+
+
+def tiff_entries(data: bytes) -> Iterator[Entry]:
+    """Yield the entries of the first directory (TIFF 6.0, section 2; BigTIFF with its long ones).
+
+    An entry of an unknown type has size -1.
+    """
+    order = ">" if data[:2] == b"MM" else "<"
+    is_big = 43 in data[2:4]
+    layout = struct.Struct(order + ("HHQ" if is_big else "HHI"))
+    offset, number, inline = ("Q", "Q", 8) if is_big else ("I", "H", 4)
+    try:
+        (at,) = struct.unpack_from(order + offset, data, 8 if is_big else 4)
+        (left,) = struct.unpack_from(order + number, data, at)
+        at += struct.calcsize(order + number)
+        for _ in range(left):
+            tag, kind, count = layout.unpack_from(data, at)
+            place, end = at + layout.size, at + layout.size + inline
+            unit, code = _TIFF_TYPES.get(kind, (-1, ""))
+            size = unit * count if unit > 0 else -1
+            if size > inline:
+                (place,) = struct.unpack_from(order + offset, data, place)
+            values: tuple[int, ...] = ()
+            if code and place + size <= len(data):
+                values = struct.unpack_from(f"{order}{min(count, 8)}{code}", data, place)
+            yield Entry(tag, at, end, place, size, values)
+            at = end
+    except (struct.error, OverflowError):  # the file ends within the directory
+        return
