@@ -26,7 +26,7 @@ from PIL import (
 from PIL import Image as Pillow
 
 from deepfeat.images.colour import UnsupportedMode
-from deepfeat.images.variants import unsupported_variant
+from deepfeat.images.variants import tiff_variant
 from deepfeat.images.walks import png_chunks
 from deepfeat.status import Note
 
@@ -136,7 +136,7 @@ def _is_white_zero(image: Pillow.Image) -> bool:
 
 
 def _tiff_header(image: TiffImagePlugin.TiffImageFile, data: bytes) -> Header:
-    variant = unsupported_variant("TIFF", data)
+    variant = tiff_variant(data)
     if variant:  # some of them decode, to other pixels than are meant
         raise UnsupportedMode(variant)
     tags = image.tag_v2

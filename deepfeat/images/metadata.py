@@ -16,7 +16,7 @@ from itertools import islice
 
 from deepfeat.images.walks import boxes, jpeg_segments, png_chunks, riff_chunks, tiff_entries
 
-MOST_PARTS = 1 << 16  # of one file; a decoder gets more than these as they are
+MOST_PARTS = 1 << 14  # of one file; a decoder gets more than these as they are
 
 
 class Role(Enum):

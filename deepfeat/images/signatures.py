@@ -57,6 +57,7 @@ SIGNATURES: tuple[Signature, ...] = (  # the first match counts
     _row("JPEG XL", _U, rb"\xff\x0a|\x00\x00\x00\x0cJXL "),
     _row("Photoshop", _U, rb"8BPS"),
     _row("icon", _U, rb"\x00\x00[\x01\x02]\x00[\x01-\x40]\x00"),
+    _row("MNG or JNG", _U, rb"\x8aMNG|\x8bJNG"),
     _row("QOI", _U, rb"qoif"),
     _row("OpenEXR", _U, rb"\x76\x2f\x31\x01"),
     _row("Radiance HDR", _U, rb"#\?(?:RADIANCE|RGBE)"),

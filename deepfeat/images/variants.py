@@ -13,7 +13,7 @@ from functools import cache
 from PIL import Image as Pillow
 from PIL import TiffImagePlugin
 
-from deepfeat.images.walks import Entry, jpeg_segments, png_chunks, tiff_entries
+from deepfeat.images.walks import jpeg_segments, png_chunks, tiff_entries
 
 _SAYS_UNSUPPORTED = (  # fragments of decoders' messages for what has no row here
     "unsupported",
@@ -69,6 +69,7 @@ _TIFF_SAMPLES = {  # tag 339
     3: "TIFF of floating-point samples",
     **dict.fromkeys((5, 6), "TIFF of complex samples"),
 }
+_JPEG_IN_TIFF = 7
 _TIFF_BITS = frozenset({1, 2, 4, 8, 16})
 
 
@@ -115,31 +116,45 @@ def _bmp(data: bytes) -> str | None:
     return _BMP_COMPRESSIONS.get(int.from_bytes(data[30:34], "little"))
 
 
-def _tiff(data: bytes) -> str | None:
+def tiff_variant(data: bytes) -> str | None:
+    """Name what a TIFF's tags say alone: also where it would decode, to other pixels than meant."""
     if data.startswith(b"MM\0+"):
         return "BigTIFF with the high byte first"
-    tags: dict[int, Entry] = {}
-    for entry in tiff_entries(data):
-        tags.setdefault(entry.tag, entry)
-
-    def values(tag: int, otherwise: int) -> tuple[int, ...]:
-        return (tags[tag].values if tag in tags else ()) or (otherwise,)
-
+    tags = _tags(data)
     if 50706 in tags:
         return "camera raw data (DNG)"
-    compression = values(259, 1)[0]
+    compression = tags.get(259, (1,))[0]
     if compression in _TIFF_COMPRESSIONS and not _libtiff_has(compression):
         return f"TIFF with {_TIFF_COMPRESSIONS[compression]} compression"
-    if values(254, 0)[0] & 1:
+    if tags.get(254, (0,))[0] & 1:
         return "TIFF whose first page is a reduced copy: camera raw data, or a pyramid"
-    colours = values(262, 0)[0]
+    colours = tags.get(262, (0,))[0]
     if colours in _TIFF_COLOURS:
         return _TIFF_COLOURS[colours]
-    samples = max(values(339, 1))
+    samples = max(tags.get(339, (1,)))
     if samples in _TIFF_SAMPLES:
         return _TIFF_SAMPLES[samples]
-    odd = sorted({bits for bits in values(258, 1) if bits not in _TIFF_BITS})
+    odd = sorted(set(tags.get(258, (1,))) - _TIFF_BITS)
     return f"TIFF of {', '.join(map(str, odd))} bit" if odd else None
+
+
+def _tiff(data: bytes) -> str | None:
+    """Look into a JPEG in its first strip or tile, too, which may be of any variant."""
+    variant, tags = tiff_variant(data), _tags(data)
+    if variant is None and tags.get(259, (1,))[0] == _JPEG_IN_TIFF:
+        at = (tags.get(324) or tags.get(273) or (len(data),))[0]
+        variant = _jpeg(data[at : at + (1 << 16)])
+        return variant and f"TIFF holding {variant}"
+    return variant
+
+
+def _tags(data: bytes) -> dict[int, tuple[int, ...]]:
+    """Whole-numbered tags with their first values; the first of a kind counts."""
+    tags: dict[int, tuple[int, ...]] = {}
+    for entry in tiff_entries(data):
+        if entry.values:
+            tags.setdefault(entry.tag, entry.values)
+    return tags
 
 
 @cache

@@ -237,9 +237,8 @@ def tiff(random: np.random.Generator) -> tuple[bytes, bytes, bool]:
     tags = {270: "a description of this", 282: 72.0, 283: 72.0, 305: "a program", 274: turned}
     tags |= {306: "2020:01:01 00:00:00", 700: b"<xmp of some length>", 33432: "somebody's"}
     image = Pillow.fromarray(pixels(random))
-    file = saved(
-        image, "TIFF", compression=compression, tiffinfo=tags, big_tiff=not random.integers(4)
-    )
+    options = {"compression": compression, "big_tiff": not random.integers(4)}
+    file = saved(image, "TIFF", tiffinfo=tags, **options)
     big = file[2] == 43  # libtiff's own writer knows the classic form only
     long, order = (20, "<HHQQ") if big else (12, "<HHII")
     (at,) = struct.unpack_from("<Q" if big else "<I", file, 8 if big else 4)
