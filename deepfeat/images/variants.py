@@ -51,7 +51,7 @@ _TIFF_COMPRESSIONS = {  # tag 259
     34715: "JBIG2",
     **dict.fromkeys((34718, 34719, 34720), "Microsoft Document Imaging"),
     34887: "LERC",
-    34892: "lossy JPEG of camera raw",
+    34892: "lossy JPEG",
     34925: "LZMA",
     **dict.fromkeys((34926, 50000), "Zstandard"),
     **dict.fromkeys((34927, 50001), "WebP"),
