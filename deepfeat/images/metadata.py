@@ -127,7 +127,7 @@ def _printable(name: bytes) -> str:
     return ascii(name)[2:-1]
 
 
-_COMMENT = 0xFE
+_COMMENT, _START_OF_IMAGE = 0xFE, 0xD8
 _SHORTEST = {  # marker -> (what its contents begin with, their least length)
     0xE0: (b"JFIF\0", 14),
     0xE1: (b"Exif\0\0", 14),
@@ -143,7 +143,10 @@ _FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 def _jpeg(data: bytes) -> Iterator[Part]:
     """APPn and COM; of these JFIF and Adobe, where whole, decide colours and stay."""
     has_jfif, components, photoshops, found = False, 0, 0, []
-    for marker, start, end in islice(jpeg_segments(data), MOST_PARTS):
+    for segment in islice(jpeg_segments(data), MOST_PARTS):
+        marker, start, end, _ = segment
+        if marker == _START_OF_IMAGE:  # of a preview, in a segment whose length is wrong
+            yield Part("the place of the image", start, end, Role.LOST)
         contents = data[start + 4 : end]
         is_short = _is_short(marker, contents)
         if marker in _FRAMES:
@@ -152,17 +155,20 @@ def _jpeg(data: bytes) -> Iterator[Part]:
             has_jfif |= marker == 0xE0
         elif 0xE0 <= marker <= 0xEF or marker == _COMMENT:
             photoshops += contents.startswith(_PHOTOSHOP)
-            found.append((marker, start, end, contents, is_short))
+            found.append((segment, contents, is_short))
     decides = components == 4 or (components == 3 and not has_jfif)
-    for marker, start, end, contents, is_short in found:
+    for (marker, start, end, following), contents, is_short in found:
         role = Role.REST
         if marker == 0xEE and is_short:
             role = Role.LOST if decides else Role.DAMAGED
+        elif data[end:following].strip(b"\xff"):  # its length is wrong: the rest may be a preview
+            role = Role.LOST if b"\xff\xd8\xff" in data[start : following + 1] else Role.DAMAGED
         elif is_short or (photoshops == 1 and not _is_whole_photoshop(contents)):
             role = Role.DAMAGED
         elif contents.startswith(_UPRIGHT):
             role = Role.UPRIGHT
-        yield Part("COM" if marker == _COMMENT else f"APP{marker - 0xE0}", start, end, role)
+        name = "COM" if marker == _COMMENT else f"APP{marker - 0xE0}"
+        yield Part(name, start, following, role)
 
 
 def _is_short(marker: int, contents: bytes) -> bool:

@@ -91,7 +91,7 @@ def says_unsupported(error: Exception) -> bool:
 
 
 def _jpeg(data: bytes) -> str | None:
-    for marker, start, _ in jpeg_segments(data):
+    for marker, start, _, _ in jpeg_segments(data):
         if marker in _JPEG_FRAMES:
             return _JPEG_FRAMES[marker]
         if marker in _JPEG_DECODED and len(data) >= start + 10:

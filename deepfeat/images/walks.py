@@ -1,17 +1,19 @@
 """The parts that files are made of, in their order: segments, chunks, boxes, entries of a TIFF.
 
 A walk takes any bytes, never raises, looks at no byte twice and keeps nothing: it goes from part to
-part by their lengths and ends at the first place where no part can be. Offsets are from the file's
-start; a part's end may lie behind the file's where the file is cut.
+part by their lengths and ends where no part can be. Offsets are from the file's start; a part's end
+may lie behind the file's where the file is cut.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
 START_OF_SCAN = 0xDA
+_MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xDA)})
 
 
@@ -25,11 +27,15 @@ class Chunk(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A JPEG marker with what belongs to it; ``start`` is that of the FF before its code."""
+    """A JPEG marker and what belongs to it; ``following`` is where the next marker is.
+
+    Between ``end`` and ``following`` are fill bytes, or bytes that belong to nothing.
+    """
 
     marker: int
     start: int
     end: int
+    following: int
 
 
 class Entry(NamedTuple):
@@ -47,19 +53,21 @@ class Entry(NamedTuple):
 
 
 def jpeg_segments(data: bytes) -> Iterator[Segment]:
-    """Yield the segments (ITU-T T.81, B.1.1) up to the first scan's header, and that one too."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:  # a fill byte
-            at += 1
-            continue
-        length = 0 if marker in _WITHOUT_LENGTH else int.from_bytes(data[at + 2 : at + 4], "big")
-        end = at + 2 + (0 if marker in _WITHOUT_LENGTH else max(2, length))
-        yield Segment(marker, at, end)
+    """Yield the segments (ITU-T T.81, B.1.1) to the first scan's header, skipping as decoders do.
+
+    Of that last one ``following`` is its end.
+    """
+    found = _MARKER.search(data, 2)
+    while found:
+        start, marker = found.start(), data[found.start() + 1]
+        end = start + 2
+        if marker not in _WITHOUT_LENGTH:
+            end += max(2, int.from_bytes(data[end : end + 2], "big"))
         if marker == START_OF_SCAN:
+            yield Segment(marker, start, end, end)
             return
-        at = end
+        found = _MARKER.search(data, end)
+        yield Segment(marker, start, end, found.start() if found else len(data))
 
 
 def png_chunks(data: bytes) -> Iterator[Chunk]:

@@ -128,6 +128,28 @@ def test_damaged_tag_does_not_hide_the_layout_behind_it() -> None:
     assert np.array_equal(ignored(data).pixels, RGB)
 
 
+def with_length(data: bytes, marker: bytes, length: int) -> bytes:
+    at = data.index(marker) + 2
+    return data[:at] + struct.pack(">H", length) + data[at + 2 :]
+
+
+@pytest.mark.parametrize("less", [1, 5, 20, 38, 40])
+def test_segment_that_states_less_than_it_has_is_ignored(less: int) -> None:
+    at = JPEG.index(b"\xff\xdb")
+    data = JPEG[:at] + made.segment(0xFE, b"a comment of forty letters, no more nor ") + JPEG[at:]
+    image = ignored(with_length(data, b"\xff\xfe", 42 - less))
+    assert np.array_equal(image.pixels, decode_bytes(JPEG).pixels)
+
+
+def test_preview_never_passes_for_the_image() -> None:
+    """A segment that states less than it has lets a decoder fall into the preview within."""
+    preview = made.saved(PICTURE.resize((5, 4)), "JPEG")
+    data = JPEG[:2] + made.segment(0xE1, b"Exif\0\0MM\0*" + bytes(30) + preview) + JPEG[2:]
+    begin = data.index(preview) - 4  # of the length that ends where the preview begins
+    for length in [*range(begin, begin + 2), *range(begin + 3, begin + 20), begin + 40]:
+        assert decode_bytes(with_length(data, b"\xff\xe1", length)).status is Status.CORRUPT
+
+
 def garbage_for_exif() -> bytes:
     data = made.saved(PICTURE, "AVIF", exif=made.exif())
     at = data.index(b"MM\0*") if b"MM\0*" in data else data.index(b"II*\0")
