@@ -20,15 +20,15 @@ from PIL import Image as Pillow
 from PIL import ImageFile
 
 from deepfeat.errors import UsageError
+from deepfeat.images import variants
 from deepfeat.images.colour import Background, UnsupportedMode, to_rgb
-from deepfeat.images.formats import OPENERS, as_meant, note_of_depth, read_header
+from deepfeat.images.formats import OPENERS, note_of_depth, read_header, with_range_of_format
 from deepfeat.images.limits import Limits
 from deepfeat.images.notes import notes_of, notes_of_file, orientation_of
 from deepfeat.images.orient import as_stored, orient
 from deepfeat.images.reading import read_file
 from deepfeat.images.readings import PixelsLost, readings
 from deepfeat.images.signatures import Kind, recognise, size_in_header
-from deepfeat.images.variants import says_unsupported, unsupported_variant
 from deepfeat.status import Note, Status
 
 WHITE: Background = (255, 255, 255)
@@ -190,7 +190,7 @@ def from_pil(image: object, *, exif: bool = True, background: Background = WHITE
             image.load()
             found = (image.height, image.width)
             orientation, notes = orientation_of(image)
-            pixels, more = to_rgb(as_meant(image), background)
+            pixels, more = to_rgb(with_range_of_format(image), background)
         except Exception as error:  # whatever a decoder raises is the image's status
             refused = _refusal(error)
             return _hole(refused.status, refused.detail, -1, NO_HASH)
@@ -221,7 +221,7 @@ def _read(
     except PixelsLost as error:
         refused = _Refused(Status.CORRUPT, str(error))
     assert refused is not None
-    variant = unsupported_variant(format_name, data)
+    variant = variants.unsupported_variant(format_name, data)
     if variant and refused.status in (Status.CORRUPT, Status.UNSUPPORTED):
         raise _Refused(Status.UNSUPPORTED, variant, refused.found_size) from refused
     raise refused
@@ -245,7 +245,7 @@ def _decoded(
         else:  # in some formats metadata follow the pixels
             image.load()
             orientation, notes = orientation_of(image)
-        pixels, more = to_rgb(as_meant(image), background)
+        pixels, more = to_rgb(with_range_of_format(image), background)
         notes |= more | note_of_depth(header) | notes_of(image)
     except _Refused:
         raise
@@ -270,7 +270,7 @@ def _refusal(error: Exception, found: tuple[int, int] | None = None) -> _Refused
         return _Refused(Status.TOO_LARGE, detail, found)
     if isinstance(error, UnsupportedMode):
         return _Refused(Status.UNSUPPORTED, str(error), found)
-    if says_unsupported(error):
+    if variants.says_unsupported(error):
         return _Refused(Status.UNSUPPORTED, detail, found)
     return _Refused(Status.CORRUPT, detail, found)
 

@@ -112,7 +112,7 @@ def _take_transparency(image: Pillow.Image, data: bytes) -> None:
         image.info["transparency"] = values[0]
 
 
-def as_meant(image: Pillow.Image) -> Pillow.Image:
+def with_range_of_format(image: Pillow.Image) -> Pillow.Image:
     """Give loaded pixels the range and the alpha that only their format knows.
 
     16-bit grey gets the mode that says so (0 black). A BMP whose alpha is 0 throughout has none:
