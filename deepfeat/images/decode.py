@@ -20,20 +20,26 @@ from PIL import Image as Pillow
 from PIL import ImageFile
 
 from deepfeat.errors import UsageError
-from deepfeat.images import variants
-from deepfeat.images.colour import Background, UnsupportedMode, to_rgb
-from deepfeat.images.formats import OPENERS, note_of_depth, read_header, with_range_of_format
+from deepfeat.images.colour import Background, to_rgb
+from deepfeat.images.failures import DETAIL_LENGTH, status_of
+from deepfeat.images.formats import (
+    OPENERS,
+    note_of_depth,
+    read_header,
+    take_transparency,
+    with_range_of_format,
+)
 from deepfeat.images.limits import Limits
 from deepfeat.images.notes import notes_of, notes_of_file, orientation_of
 from deepfeat.images.orient import as_stored, orient
 from deepfeat.images.reading import read_file
 from deepfeat.images.readings import PixelsLost, readings
 from deepfeat.images.signatures import Kind, recognise, size_in_header
+from deepfeat.images.variants import unsupported_variant
 from deepfeat.status import Note, Status
 
 WHITE: Background = (255, 255, 255)
 NO_HASH = bytes(32)
-_DETAIL_LENGTH = 200
 _METADATA_BEHIND_PIXELS = ("PNG", "TIFF")  # read after them, so they may stop a load, too
 
 
@@ -146,7 +152,7 @@ def decode_bytes(
     )
     words = [f"damaged metadata ignored: {', '.join(ignored)}"] if ignored else []
     detail = "; ".join(dict.fromkeys([*words, *(str(warning.message) for warning in caught)]))
-    return Image(Status.OK, pixels, found, len(data), sha256, notes, detail[:_DETAIL_LENGTH])
+    return Image(Status.OK, pixels, found, len(data), sha256, notes, detail[:DETAIL_LENGTH])
 
 
 def from_array(array: object) -> Image:
@@ -187,13 +193,13 @@ def from_pil(image: object, *, exif: bool = True, background: Background = WHITE
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            take_transparency(image)
             image.load()
             found = (image.height, image.width)
             orientation, notes = orientation_of(image)
             pixels, more = to_rgb(with_range_of_format(image), background)
         except Exception as error:  # whatever a decoder raises is the image's status
-            refused = _refusal(error)
-            return _hole(refused.status, refused.detail, -1, NO_HASH)
+            return _hole(*status_of(error), -1, NO_HASH)
     upright = orient(pixels, orientation) if exif else pixels
     notes |= more | (Note.ORIENTED if exif and orientation != 1 else Note.NONE)
     return Image(Status.OK, np.ascontiguousarray(upright), found, -1, NO_HASH, notes, "")
@@ -221,7 +227,7 @@ def _read(
     except PixelsLost as error:
         refused = _Refused(Status.CORRUPT, str(error))
     assert refused is not None
-    variant = variants.unsupported_variant(format_name, data)
+    variant = unsupported_variant(format_name, data)
     if variant and refused.status in (Status.CORRUPT, Status.UNSUPPORTED):
         raise _Refused(Status.UNSUPPORTED, variant, refused.found_size) from refused
     raise refused
@@ -252,7 +258,7 @@ def _decoded(
     except Exception as error:  # whatever a decoder raises is the image's status
         if found is None and 0 in (size_in_header(format_name, data) or (1, 1)):
             raise _Refused(Status.TOO_SMALL, "the header gives an empty side") from error
-        raise _refusal(error, found) from error
+        raise _Refused(*status_of(error), found) from error
     if exif and orientation != 1:
         notes |= Note.ORIENTED
     if exif and not header.turns_by_itself:
@@ -260,19 +266,6 @@ def _decoded(
     elif header.turns_by_itself and not exif:
         pixels = as_stored(pixels, orientation)
     return np.ascontiguousarray(pixels), found, notes
-
-
-def _refusal(error: Exception, found: tuple[int, int] | None = None) -> _Refused:
-    detail = f"{type(error).__name__}: {error}"[:_DETAIL_LENGTH]
-    if isinstance(error, MemoryError):
-        return _Refused(Status.OUT_OF_MEMORY, "the decoder ran out of memory", found)
-    if isinstance(error, Pillow.DecompressionBombError):
-        return _Refused(Status.TOO_LARGE, detail, found)
-    if isinstance(error, UnsupportedMode):
-        return _Refused(Status.UNSUPPORTED, str(error), found)
-    if variants.says_unsupported(error):
-        return _Refused(Status.UNSUPPORTED, detail, found)
-    return _Refused(Status.CORRUPT, detail, found)
 
 
 def _hole(

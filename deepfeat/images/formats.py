@@ -78,7 +78,7 @@ def read_header(image: Pillow.Image, data: bytes) -> Header:
     bits = 8
     if isinstance(image, PngImagePlugin.PngImageFile):
         bits = data[24]
-        _take_transparency(image, data)
+        take_transparency(image, data)
         if bits == 16 and image.mode == "RGB" and "transparency" in image.info:
             # Pillow hands out the high bytes; other colours than the transparent one share them.
             raise UnsupportedMode("PNG of 16 bit with a transparent colour")
@@ -89,22 +89,29 @@ def read_header(image: Pillow.Image, data: bytes) -> Header:
     return Header((image.height, image.width), bits, turns_by_itself=False)
 
 
-def _take_transparency(image: Pillow.Image, data: bytes) -> None:
-    """Give a PNG the transparency that its tRNS means (PNG, third edition, 11.3.1.1).
+def take_transparency(image: Pillow.Image, data: bytes | None = None) -> None:
+    """Give a PNG that is not loaded the transparency that its tRNS means (third edition, 11.3.1.1).
 
     Only as many low bits count as a sample has. Pillow takes all of them, does not scale a grey
-    as it scales the samples, and takes text named so for transparency.
+    as it scales the samples, and takes text named so for transparency. Without ``data`` they are
+    read from the image's own file.
     """
+    if not isinstance(image, PngImagePlugin.PngImageFile) or not image.tile or image.fp is None:
+        return
+    if data is None:
+        place = image.fp.tell()
+        image.fp.seek(0)
+        data = image.fp.read()
+        image.fp.seek(place)
     image.info.pop("transparency", None)
     key = next((data[c.body : c.end - 4] for c in png_chunks(data) if c.name == b"tRNS"), None)
     if key is None:
         return
+    most = (1 << data[24]) - 1
+    values = [value & most for (value,) in struct.iter_unpack(">H", key[: len(key) // 2 * 2])]
     if image.mode == "P":
         image.info["transparency"] = key
-        return
-    most = (1 << data[24]) - 1
-    values = [value & most for value in struct.unpack(f">{len(key) // 2}H", key)]
-    if image.mode == "RGB":
+    elif image.mode == "RGB":
         image.info["transparency"] = tuple(values[:3])
     elif image.mode in ("1", "L"):
         image.info["transparency"] = values[0] * (255 // most)

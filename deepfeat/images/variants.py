@@ -15,17 +15,6 @@ from PIL import TiffImagePlugin
 
 from deepfeat.images.walks import jpeg_segments, png_chunks, tiff_entries
 
-_SAYS_UNSUPPORTED = (  # fragments of decoders' messages for what has no row here
-    "unsupported",
-    "unknown pixel mode",
-    "unknown raw mode",
-    "cannot handle",
-    "unrecognized",
-    "not available",
-    "not supported",
-    "not implemented",
-    "no codec",
-)
 _JPEG_FRAMES = {  # ITU-T T.81, table B.1; T.87 for JPEG-LS
     0xC3: "lossless JPEG",
     **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xDE), "hierarchical JPEG"),
@@ -83,11 +72,6 @@ def unsupported_variant(format_name: str, data: bytes) -> str | None:
     """
     finder = _FINDERS.get(format_name)
     return finder(data) if finder else None
-
-
-def says_unsupported(error: Exception) -> bool:
-    """Whether a decoder's message is about a variant: for those that nothing here names."""
-    return any(fragment in str(error).lower() for fragment in _SAYS_UNSUPPORTED)
 
 
 def _jpeg(data: bytes) -> str | None:

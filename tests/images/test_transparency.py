@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
-from deepfeat.images.decode import decode_bytes
+from deepfeat.images.decode import decode_bytes, from_pil
 from deepfeat.status import Note, Status
 
 RANDOM = np.random.default_rng(20)
@@ -46,6 +48,15 @@ def test_transparent_grey_is_the_background(depth: int, beyond: bool) -> None:
         right = np.where(samples == key, 255, grey)
         assert np.array_equal(image.pixels, np.repeat(right[..., None], 3, 2)), key
         assert Note.ALPHA_COMPOSED in image.notes
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_image_opened_by_pillow_has_the_transparent_grey_of_its_file(depth: int) -> None:
+    samples = RANDOM.integers(0, 1 << depth, (7, 13))
+    data = png(samples, depth, 0, (b"tRNS", struct.pack(">H", int(samples[2, 5]))))
+    opened = from_pil(Pillow.open(io.BytesIO(data)))
+    assert np.array_equal(opened.pixels, decode_bytes(data).pixels)
+    assert (opened.pixels[2, 5] == 255).all()
 
 
 def test_transparent_grey_takes_the_background_given() -> None:
@@ -108,9 +119,10 @@ RGBA = RANDOM.integers(0, 256, (5, 7, 4))
 @pytest.mark.parametrize("header", [56, 108, 124], ids=["V3", "V4", "V5"])
 def test_alpha_of_a_bmp_that_is_0_throughout_is_none(header: int, masks) -> None:
     clear = RGBA * [1, 1, 1, 0]
-    image = decode_bytes(bmp(clear, header, masks))
-    assert np.array_equal(image.pixels, clear[..., :3])
-    assert Note.ALPHA_COMPOSED not in image.notes
+    data = bmp(clear, header, masks)
+    for image in (decode_bytes(data), from_pil(Pillow.open(io.BytesIO(data)))):
+        assert np.array_equal(image.pixels, clear[..., :3])
+        assert Note.ALPHA_COMPOSED not in image.notes
 
 
 @pytest.mark.parametrize("header", [56, 108, 124], ids=["V3", "V4", "V5"])
