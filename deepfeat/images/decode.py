@@ -1,9 +1,9 @@
 """From bytes to an upright RGB image, or a status that says why not; a bad file never raises.
 
-Steps, each of which may end in a status: read whole, recognise the contents, leave damaged metadata
-out, open by the one decoder of that format, check the size in the header, load, turn upright,
-convert to RGB. What was done on the way to an image that is fine is noted. Warnings of the decoder
-become a note and are never printed.
+Steps, each of which may end in a status: read whole, recognise the contents, open by the one
+decoder of that format, check the size in the header, load, turn upright, convert to RGB. What was
+done on the way to an image that is fine is noted. Warnings of the decoder become a note and are
+never printed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from PIL import Image as Pillow
 from PIL import ImageFile
 
 from deepfeat.errors import UsageError
+from deepfeat.images import variants
 from deepfeat.images.colour import Background, to_rgb
 from deepfeat.images.failures import DETAIL_LENGTH, status_of
 from deepfeat.images.formats import (
@@ -35,7 +36,6 @@ from deepfeat.images.orient import as_stored, orient
 from deepfeat.images.reading import read_file
 from deepfeat.images.readings import PixelsLost, readings
 from deepfeat.images.signatures import Kind, recognise, size_in_header
-from deepfeat.images.variants import unsupported_variant
 from deepfeat.status import Note, Status
 
 WHITE: Background = (255, 255, 255)
@@ -227,7 +227,7 @@ def _read(
     except PixelsLost as error:
         refused = _Refused(Status.CORRUPT, str(error))
     assert refused is not None
-    variant = unsupported_variant(format_name, data)
+    variant = variants.unsupported_variant(format_name, data)
     if variant and refused.status in (Status.CORRUPT, Status.UNSUPPORTED):
         raise _Refused(Status.UNSUPPORTED, variant, refused.found_size) from refused
     raise refused
