@@ -38,15 +38,6 @@ def exif(orientation: int = 1) -> bytes:
     return tags.tobytes()
 
 
-def garbled(random: np.random.Generator, data: bytes) -> bytes:
-    """Some bytes replaced, in the middle or throughout."""
-    wrong = bytearray(data)
-    for place in random.integers(0, max(1, len(data)), 1 + len(data) // 4):
-        if wrong:
-            wrong[place] = random.integers(256)
-    return bytes(wrong)
-
-
 # PNG
 
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import struct
-import sys
 import zlib
-from pathlib import Path
 
+import damaged_metadata as made
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
 from deepfeat.images.decode import Image, decode_bytes
 from deepfeat.status import Note, Status
-
-sys.path.insert(0, str(Path(__file__).parent))
-import damaged_metadata as made  # noqa: E402
 
 RGB = made.pixels(np.random.default_rng(3))
 PICTURE = Pillow.fromarray(RGB)
@@ -109,6 +105,17 @@ def test_whole_orientation_counts_beside_damaged_metadata(kind: str) -> None:
     assert Note.ORIENTED in image.notes
     assert image.pixels.shape == np.rot90(RGB, -1).shape
     assert np.abs(image.pixels.astype(int) - np.rot90(RGB, -1)).mean() < 4
+
+
+def test_damage_that_only_the_decoder_sees_is_ignored_and_orientation_counts() -> None:
+    """Resources may go on in a second segment, so alone neither of the two can be called cut."""
+    data = made.saved(PICTURE, "JPEG", quality=90, exif=made.exif(6))
+    at = data.index(b"\xff\xdb")
+    more = made.segment(0xED, made.PHOTOSHOP)
+    more += made.segment(0xED, made.PHOTOSHOP + b"8BIM\x04\x04")
+    image = ignored(data[:at] + more + data[at:])
+    assert np.array_equal(image.pixels, decode_bytes(data).pixels)
+    assert Note.ORIENTED in image.notes
 
 
 def test_damaged_tag_does_not_hide_the_layout_behind_it() -> None:
