@@ -27,6 +27,7 @@ from deepfeat.images.notes import notes_of, notes_of_file, orientation_of
 from deepfeat.images.orient import as_stored, orient
 from deepfeat.images.reading import read_file
 from deepfeat.images.signatures import Kind, recognise, size_in_header
+from deepfeat.images.whole import fault_in
 from deepfeat.status import Note, Status
 
 WHITE: Background = (255, 255, 255)
@@ -222,6 +223,8 @@ def _decoded(
         else:  # in some formats metadata follow the pixels
             image.load()
             orientation, notes = orientation_of(image)
+        if fault := fault_in(format_name, data, image):
+            raise _Refused(Status.CORRUPT, fault, found)
         pixels, more = to_rgb(with_range_of_format(image), background)
         notes |= more | note_of_depth(header) | notes_of(image)
     except _Refused:
