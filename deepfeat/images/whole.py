@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from PIL import Image as Pillow
 
+from deepfeat.images.jpeg2000_tiles import fault_in_jpeg2000
 from deepfeat.images.jpeg_scans import fault_in_jpeg
 from deepfeat.images.png_rows import fault_in_png
 from deepfeat.images.tiff_parts import fault_in_tiff
@@ -18,6 +19,7 @@ _FAULTS: dict[str, Callable[[bytes, Pillow.Image], str | None]] = {
     "JPEG": lambda data, image: fault_in_jpeg(data),
     "PNG": fault_in_png,
     "TIFF": fault_in_tiff,
+    "JPEG2000": lambda data, image: fault_in_jpeg2000(data),
 }
 
 
