@@ -9,8 +9,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
-from PIL import Image as Pillow
-
 from deepfeat.images.inflating import inflate
 
 _CHECKED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT"})  # what pixels are made of
@@ -27,18 +25,16 @@ _ADAM7 = (  # passes (8.2): first column, first row, step of columns, step of ro
 )
 
 
-def fault_in_png(data: bytes, image: Pillow.Image) -> str | None:
+def fault_in_png(data: bytes) -> str | None:
     """Return what is wrong with the chunks that make a PNG's pixels, in words, or None.
 
     Parameters
     ----------
     data : bytes
         Of an animated PNG the default image is looked at.
-    image : PIL.Image.Image
-        As Pillow loaded it, not yet converted.
     """
     view = memoryview(data)
-    header, before, colours = b"", b"", 0
+    header, before = b"", b""
     pieces: list[memoryview] = []
     for name, start, end in _chunks(data):
         if name in _CHECKED and zlib.crc32(view[start - 4 : end]).to_bytes(4, "big") != bytes(
@@ -47,8 +43,6 @@ def fault_in_png(data: bytes, image: Pillow.Image) -> str | None:
             return f"the checksum of the PNG's chunk {name.decode()} is wrong, or not there"
         if name == b"IHDR":
             header = header or data[start:end]
-        elif name == b"PLTE":
-            colours = (end - start) // 3
         elif name == b"IDAT":
             if pieces and before != b"IDAT":
                 return "the PNG's pixels are not in one piece"
@@ -62,11 +56,7 @@ def fault_in_png(data: bytes, image: Pillow.Image) -> str | None:
         return f"the PNG's pixels end early: {stream.length} bytes of {needed}"
     if stream.length > needed or stream.is_followed:
         return f"the PNG has more data than its {needed} bytes of pixels"
-    if not stream.ended:
-        return "the PNG's pixels end without their checksum"
-    if image.mode == "P" and colours <= (highest := int(image.getextrema()[1])):  # type: ignore
-        return f"the PNG has a pixel of colour {highest}, and a palette of {colours}"
-    return None
+    return None if stream.ended else "the PNG's pixels end without their checksum"
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -7,6 +7,7 @@ grey, black or garbage, and says nothing. Formats that are not in the table have
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 from PIL import Image as Pillow
 
@@ -17,7 +18,7 @@ from deepfeat.images.tiff_parts import fault_in_tiff
 
 _FAULTS: dict[str, Callable[[bytes, Pillow.Image], str | None]] = {
     "JPEG": lambda data, image: fault_in_jpeg(data),
-    "PNG": fault_in_png,
+    "PNG": lambda data, image: fault_in_png(data),
     "TIFF": fault_in_tiff,
     "JPEG2000": lambda data, image: fault_in_jpeg2000(data),
 }
@@ -41,4 +42,15 @@ def fault_in(format_name: str, data: bytes, image: Pillow.Image) -> str | None:
         For a variant of which nothing could tell.
     """
     finder = _FAULTS.get(format_name)
-    return finder(data, image) if finder else None
+    return (finder(data, image) if finder else None) or _colour_lacking(image)
+
+
+def _colour_lacking(image: Pillow.Image) -> str | None:
+    """Damaged codes of a GIF or PNG may give pixels of colours that the palette does not have."""
+    if image.mode != "P" or image.palette is None:
+        return None
+    colours = len(image.palette.palette) // len(image.palette.mode)
+    _, highest = cast(tuple[int, int], image.getextrema())
+    if highest < colours or highest == image.info.get("transparency"):
+        return None
+    return f"a pixel has colour {highest}, and the palette ends before, with {colours} colours"
