@@ -24,7 +24,8 @@ _SEQUENTIAL, _PROGRESSIVE = frozenset({0xC0, 0xC1, 0xC9}), frozenset({0xC2, 0xCA
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _COEFFICIENTS = 64
 _NOT_SENT = 255
-_NO_PARAMETERS = b"\x00\x3f\x00"  # what a scan of a sequential JPEG has to say of its coefficients
+_SHORTEST_SCAN_HEADER = 10
+_ALL_COEFFICIENTS = b"\x00\x3f\x00"  # from the first to the last, down to the last bit
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,30 +34,17 @@ class Frame:
 
     Parameters
     ----------
-    marker : int
-        0xC0 baseline, 0xC2 progressive ...
+    is_sequential : bool
+        Not progressive.
     size : tuple of two int
         (height, width).
     components : bytes
         Their identifiers.
     """
 
-    marker: int
+    is_sequential: bool
     size: tuple[int, int]
     components: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A marker, its offset, where its parameters end, and where the next marker begins.
-
-    Between ``end`` and ``next`` are a scan's data, or bytes that belong to nothing.
-    """
-
-    marker: int
-    start: int
-    end: int
-    next: int
 
 
 def fault_in_jpeg(data: bytes) -> str | None:
@@ -74,20 +62,76 @@ def fault_in_jpeg(data: bytes) -> str | None:
         nothing could tell a whole image from a half one.
     MemoryError
     """
-    found = list(segments(data))
-    frame = frame_of(data, found)
+    frame, copy, lacking = None, bytearray(data[:2]), {}
+    for marker, start, end, following in segments(data):
+        if marker in _METADATA:
+            continue  # and with it the bytes that follow it and belong to nothing
+        if frame is None and (frame := _frame(marker, data[start + 4 : end])):
+            lacking = {one: bytearray([_NOT_SENT] * _COEFFICIENTS) for one in frame.components}
+        if marker == _START_OF_SCAN and frame and end - start >= _SHORTEST_SCAN_HEADER:
+            header = data[start + 4 : end]
+            if frame.is_sequential:  # its last parameters mean nothing; some cameras' are wrong
+                header = header[:-3] + _ALL_COEFFICIENTS
+            _take_scan(header, lacking)
+            copy += data[start : start + 4] + header + data[end:following]
+        else:
+            copy += data[start:following]
     if frame is None:
         return "the JPEG has no frame header"
-    if lacking := _not_sent(data, found, frame):
-        return f"the JPEG lacks scans: component {lacking} of {len(frame.components)} is incomplete"
+    for number, bits in enumerate(lacking.values(), 1):
+        if any(bits):
+            return f"the JPEG lacks scans: component {number} of {len(lacking)} is incomplete"
+    return _complaint(copy, "CMYK" if len(frame.components) == 4 else "GRAY")
+
+
+def segments(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Walk the segments (ITU-T T.81, B.1.1) as libjpeg does, to the end of the image or file.
+
+    Yields each marker with its offset, the end of its parameters, and the offset of the next
+    marker: between the last two are a scan's data, or bytes that belong to nothing.
+    """
+    at = 2
+    while (found := _MARKER.search(data, at)) is not None:
+        start, marker = found.start(), data[found.start() + 1]
+        end = start + 2
+        if marker == _END_OF_IMAGE:
+            yield marker, start, end, end
+            return
+        if marker not in _STANDALONE:
+            end = min(end + max(2, int.from_bytes(data[end : end + 2], "big")), len(data))
+        pattern = _MARKER_IN_SCAN if marker == _START_OF_SCAN else _MARKER
+        following = pattern.search(data, end)
+        at = following.start() if following else len(data)
+        yield marker, start, end, at
+
+
+def frame_of(data: bytes) -> Frame | None:
+    """Read the frame header (B.2.2), or return None where there is none that is known."""
+    frames = (_frame(marker, data[start + 4 : end]) for marker, start, end, _ in segments(data))
+    return next((frame for frame in frames if frame), None)
+
+
+def _frame(marker: int, parameters: bytes) -> Frame | None:
+    if marker not in _SEQUENTIAL | _PROGRESSIVE:
+        return None
+    height, width = (int.from_bytes(parameters[at : at + 2], "big") for at in (1, 3))
+    return Frame(marker in _SEQUENTIAL, (height, width), parameters[6::3])
+
+
+def _take_scan(header: bytes, lacking: dict[int, bytearray]) -> None:
+    """Note that a scan sends some coefficients of some components down to a bit (G.1.1.1).
+
+    ``lacking`` has, for each component, the bits that are still missing of each coefficient.
+    """
+    first, last, low = header[-3], min(header[-2], _COEFFICIENTS - 1), header[-1] & 15
+    for component in header[1:-3:2]:
+        if component in lacking and first <= last:
+            lacking[component][first : last + 1] = bytes([low]) * (last + 1 - first)
+
+
+def _complaint(jpeg: bytearray, colours: str) -> str | None:
     try:
-        simplejpeg.decode_jpeg(
-            _without_metadata(data, found, frame),
-            "CMYK" if len(frame.components) == 4 else "GRAY",
-            min_height=1,
-            min_width=1,
-            min_factor=8,
-        )
+        simplejpeg.decode_jpeg(jpeg, colours, min_height=1, min_width=1, min_factor=8)
     except ValueError as error:
         if "subsampling" in str(error):
             raise UnsupportedMode("JPEG of a subsampling whose data cannot be checked") from error
@@ -95,68 +139,3 @@ def fault_in_jpeg(data: bytes) -> str | None:
             raise MemoryError(str(error)) from error
         return f"the JPEG data are damaged or end early: {error}"
     return None
-
-
-def segments(data: bytes) -> Iterator[Segment]:
-    """Walk the segments (ITU-T T.81, B.1.1) as libjpeg does, to the end of the image or file."""
-    at = 2
-    while (found := _MARKER.search(data, at)) is not None:
-        start, marker = found.start(), data[found.start() + 1]
-        end = start + 2
-        if marker not in _STANDALONE and marker != _END_OF_IMAGE:
-            end = min(end + max(2, int.from_bytes(data[end : end + 2], "big")), len(data))
-        pattern = _MARKER_IN_SCAN if marker == _START_OF_SCAN else _MARKER
-        following = None if marker == _END_OF_IMAGE else pattern.search(data, end)
-        at = following.start() if following else end if marker == _END_OF_IMAGE else len(data)
-        yield Segment(marker, start, end, at)
-        if marker == _END_OF_IMAGE:
-            return
-
-
-def frame_of(data: bytes, found: list[Segment]) -> Frame | None:
-    """Read the first frame header (B.2.2), or return None where there is none that is known."""
-    for segment in found:
-        if segment.marker in _SEQUENTIAL | _PROGRESSIVE:
-            payload = data[segment.start + 4 : segment.end]
-            height, width = (int.from_bytes(payload[at : at + 2], "big") for at in (1, 3))
-            return Frame(segment.marker, (height, width), payload[6::3])
-    return None
-
-
-def _not_sent(data: bytes, found: list[Segment], frame: Frame) -> int | None:
-    """Return the number of a component (from 1) that no scan completes, or None.
-
-    The bits that are still missing are kept for every coefficient of every component (G.1.1.1): a
-    progressive scan sends some coefficients down to the bit "Al", a sequential one all of all.
-    """
-    lacking = {component: bytearray([_NOT_SENT] * _COEFFICIENTS) for component in frame.components}
-    for segment in found:
-        if segment.marker != _START_OF_SCAN or segment.end - segment.start < 10:
-            continue
-        payload = data[segment.start + 4 : segment.end]
-        first, last, low = payload[-3], min(payload[-2], _COEFFICIENTS - 1), payload[-1] & 15
-        if frame.marker in _SEQUENTIAL:
-            first, last, low = 0, _COEFFICIENTS - 1, 0
-        for component in payload[1:-3:2]:
-            if component in lacking and first <= last:
-                lacking[component][first : last + 1] = bytes([low]) * (last + 1 - first)
-    incomplete = (n for n, bits in enumerate(lacking.values(), 1) if any(bits))
-    return next(incomplete, None)
-
-
-def _without_metadata(data: bytes, found: list[Segment], frame: Frame) -> bytes:
-    """Copy what the pixels need. Bytes behind metadata up to the next marker go with them.
-
-    A sequential JPEG's scan has parameters that decoders ignore and some cameras fill with
-    nonsense; libjpeg would warn of them.
-    """
-    pieces = [data[:2]]
-    for segment in found:
-        if segment.marker in _METADATA:
-            continue
-        if segment.marker == _START_OF_SCAN and frame.marker in _SEQUENTIAL:
-            pieces += [data[segment.start : segment.end - 3], _NO_PARAMETERS]
-            pieces.append(data[segment.end : segment.next])
-        else:
-            pieces.append(data[segment.start : segment.next])
-    return b"".join(pieces)

@@ -15,7 +15,7 @@ from PIL import Image as Pillow
 from PIL import TiffImagePlugin
 
 from deepfeat.images.inflating import inflate
-from deepfeat.images.jpeg_scans import fault_in_jpeg, frame_of, segments
+from deepfeat.images.jpeg_scans import fault_in_jpeg, frame_of
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_COUNTS = 273, 277, 278, 279
@@ -37,12 +37,15 @@ class Part:
         A strip ends with the image, a tile is always full.
     needed : int
         Bytes that it takes uncompressed.
+    most : int
+        Bytes of a full strip: some writers fill up the last one.
     """
 
     data: memoryview
     width: int
     height: int
     needed: int
+    most: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +114,10 @@ def _part(
     rows = grid.height
     if _STRIP_OFFSETS in tags:
         rows = min(rows, tags[_HEIGHT] - place * grid.height)
-    needed = _bytes_of(grid.width, rows, grid.planes[plane], tags)
-    return Part(piece, grid.width, rows, needed)
+    needed, most = (
+        _bytes_of(grid.width, height, grid.planes[plane], tags) for height in (rows, grid.height)
+    )
+    return Part(piece, grid.width, rows, needed, most)
 
 
 def _bytes_of(width: int, rows: int, bits: int, tags: TiffImagePlugin.ImageFileDirectory_v2) -> int:
@@ -135,22 +140,26 @@ def _fault_in_raw(part: Part, tags: object) -> str | None:
 
 
 def _fault_in_deflate(part: Part, tags: object) -> str | None:
-    """Data that go on behind the last row, or lack their end, cost no pixel."""
-    stream = inflate([part.data], part.needed)
+    """A stream that lacks its end only, with the checksum in it, has cost no pixel."""
+    stream = inflate([part.data], part.most)
     if stream.fault:
         return f"it does not inflate: {stream.fault}"
-    return None if stream.length >= part.needed else f"{stream.length} bytes of {part.needed}"
+    if part.needed <= stream.length <= part.most:
+        return None
+    return f"it inflates to {stream.length} bytes, {part.needed} are needed"
 
 
 def _fault_in_lzma(part: Part, tags: object) -> str | None:
     stream = lzma.LZMADecompressor()
     length, waiting = 0, bytes(part.data)
     try:
-        while length <= part.needed and not stream.eof and (waiting or not stream.needs_input):
+        while length <= part.most and not stream.eof and (waiting or not stream.needs_input):
             length, waiting = length + len(stream.decompress(waiting, _OUT_BLOCK)), b""
     except (lzma.LZMAError, EOFError) as error:
         return f"it does not unpack: {error}"
-    return None if length >= part.needed else f"{length} bytes of {part.needed}"
+    if part.needed <= length <= part.most:
+        return None
+    return f"it unpacks to {length} bytes, {part.needed} are needed"
 
 
 def _fault_in_packbits(part: Part, tags: object) -> str | None:
@@ -172,7 +181,7 @@ def _fault_in_packbits(part: Part, tags: object) -> str | None:
 def _fault_in_jpeg(part: Part, tags: TiffImagePlugin.ImageFileDirectory_v2) -> str | None:
     tables = tags.get(_JPEG_TABLES, b"")
     data = tables[:-2] + bytes(part.data[2:]) if tables else bytes(part.data)
-    frame = frame_of(data, list(segments(data)))
+    frame = frame_of(data)
     is_smaller = frame is not None and (frame.size[0] < part.height or frame.size[1] < part.width)
     if is_smaller and tags.get(_PLANAR, 1) != _SEPARATE:  # planes may be subsampled
         return f"its JPEG is smaller than {part.width} x {part.height}"
