@@ -1,9 +1,9 @@
 """From bytes to an upright RGB image, or a status that says why not; a bad file never raises.
 
 Steps, each of which may end in a status: read whole, recognise the contents, open by the one
-decoder of that format, check the size in the header, load, turn upright, convert to RGB. What was
-done on the way to an image that is fine is noted. Warnings of the decoder become a note and are
-never printed.
+decoder of that format, check the size in the header, load, make sure that nothing was missing, turn
+upright, convert to RGB. What was done on the way to an image that is fine is noted. Warnings of the
+decoder become a note and are never printed.
 """
 
 from __future__ import annotations
@@ -182,7 +182,8 @@ def from_array(array: object) -> Image:
 def from_pil(image: object, *, exif: bool = True, background: Background = WHITE) -> Image:
     """Take an image opened by Pillow: same orientation, colours and notes as from a file.
 
-    A TIFF is turned upright by Pillow itself, whatever ``exif`` says.
+    A TIFF is turned upright by Pillow itself, whatever ``exif`` says. Damage that Pillow mends in
+    silence is found in a file's bytes only, not here.
     """
     _check_pillow()
     if not isinstance(image, Pillow.Image):

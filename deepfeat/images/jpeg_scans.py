@@ -131,7 +131,7 @@ def _take_scan(header: bytes, lacking: dict[int, bytearray]) -> None:
 
 def _complaint(jpeg: bytearray, colours: str) -> str | None:
     try:
-        simplejpeg.decode_jpeg(jpeg, colours, min_height=1, min_width=1, min_factor=8)
+        simplejpeg.decode_jpeg(jpeg, colours, min_height=1, min_width=1, min_factor=8, strict=True)
     except ValueError as error:
         if "subsampling" in str(error):
             raise UnsupportedMode("JPEG of a subsampling whose data cannot be checked") from error
