@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from PIL import Image as Pillow
 from PIL import TiffImagePlugin
 
+from deepfeat.images.fax_rows import GROUP_3, GROUP_4, HUFFMAN, fault_in_fax
 from deepfeat.images.inflating import inflate
 from deepfeat.images.jpeg_scans import fault_in_jpeg, frame_of
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_COUNTS = 273, 277, 278, 279
 _PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS = 284, 322, 323, 324, 325
-_JPEG_TABLES, _SUBSAMPLING = 347, 530
+_JPEG_TABLES, _SUBSAMPLING, _FILL_ORDER, _GROUP_3_OPTIONS = 347, 530, 266, 292
 _YCBCR, _SEPARATE, _NO_COMPRESSION, _JPEG = 6, 2, 1, 7
 _OUT_BLOCK = 1 << 20
 
@@ -70,17 +71,24 @@ def fault_in_tiff(data: bytes, image: Pillow.Image) -> str | None:
     assert isinstance(image, TiffImagePlugin.TiffImageFile)
     tags = image.tag_v2
     compression = tags.get(_COMPRESSION, 1)
-    places, grid = _places(data, tags), _grid(tags)
+    try:
+        places, grid = _places(data, tags), _grid(tags)
+    except (KeyError, TypeError, ZeroDivisionError):  # tags of types that Pillow does not read
+        return "the TIFF's directory does not say where its pixels are"
     expected = grid.across * grid.down * len(grid.planes)
     # libtiff takes the first of too many, Pillow writes later ones over the first
     if len(places) < expected or (compression == _NO_COMPRESSION and len(places) > expected):
         return f"the TIFF has {len(places)} strips or tiles and should have {expected}"
     view = memoryview(data)
     for number, (start, count) in enumerate(places[:expected]):
-        fault: str | None = "it is not there"
-        if piece := view[start : start + count]:
-            part = _part(piece, number, grid, tags)
-            fault = _FAULTS.get(compression, _none)(part, tags)
+        piece = view[start : start + count]
+        fault: str | None
+        if not piece:
+            fault = "it is not there"
+        elif len(piece) < count and compression != _NO_COMPRESSION:  # that may be filled up
+            fault = "it goes on behind the end of the file"
+        else:
+            fault = _FAULTS.get(compression, _none)(_part(piece, number, grid, tags), tags)
         if fault:
             return f"strip or tile {number + 1} of {expected} of the TIFF: {fault}"
     return None
@@ -90,7 +98,8 @@ def _places(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> list[tu
     """Offset and length of each part, as stated; without lengths a part may reach to the end."""
     in_strips = _STRIP_OFFSETS in tags
     offsets = tags[_STRIP_OFFSETS if in_strips else _TILE_OFFSETS]
-    counts = tags.get(_STRIP_COUNTS if in_strips else _TILE_COUNTS, (len(data),) * len(offsets))
+    rest = (len(data) - at for at in offsets)
+    counts = tags.get(_STRIP_COUNTS if in_strips else _TILE_COUNTS, rest)
     return [(at, count) if at else (0, 0) for at, count in zip(offsets, counts, strict=False)]
 
 
@@ -188,11 +197,22 @@ def _fault_in_jpeg(part: Part, tags: TiffImagePlugin.ImageFileDirectory_v2) -> s
     return fault_in_jpeg(data)
 
 
+def _fault_in_fax(part: Part, tags: TiffImagePlugin.ImageFileDirectory_v2) -> str | None:
+    return fault_in_fax(
+        bytes(part.data),
+        (part.height, part.width),
+        tags[_COMPRESSION],
+        tags.get(_GROUP_3_OPTIONS, 0),
+        reversed_bits=tags.get(_FILL_ORDER, 1) == 2,
+    )
+
+
 _FAULTS: dict[
     int, Callable[[Part, TiffImagePlugin.ImageFileDirectory_v2], str | None]
 ] = {  # by compression
     _NO_COMPRESSION: _fault_in_raw,
     _JPEG: _fault_in_jpeg,
+    **dict.fromkeys((HUFFMAN, GROUP_3, GROUP_4), _fault_in_fax),
     8: _fault_in_deflate,
     32946: _fault_in_deflate,
     32773: _fault_in_packbits,

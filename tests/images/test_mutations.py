@@ -89,6 +89,9 @@ def seedlings() -> Iterator[Seedling]:
     for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "lzma"):
         data = saved(rgb, "TIFF", compression=compression, strip_size=6400)
         yield Seedling(compression, "tif", data)
+    for compression in ("group3", "group4"):
+        data = saved(grey.point(lambda v: 255 * (v > 120), "1"), "TIFF", compression=compression)
+        yield Seedling(compression, "tif", data)
     yield Seedling("JPEG", "tif", saved(rgb, "TIFF", compression="jpeg", strip_size=6400), 255)
     yield Seedling("lossy", "webp", saved(rgb, "WEBP"), 3)
     yield Seedling("lossless", "webp", saved(rgb, "WEBP", lossless=True))

@@ -297,6 +297,12 @@ def test_tiff_whose_strip_is_nowhere_is_corrupt(number: int) -> None:
     refused(data, f"strip or tile {number + 1} of 4 of the TIFF: it is not there")
 
 
+@pytest.mark.parametrize("name", [name for name in PACKERS if name != "raw"])
+def test_tiff_whose_strip_goes_on_behind_the_file_is_corrupt(name: str) -> None:
+    counts = [len(strip) for strip in STRIPS[name][:3]] + [9999]
+    assert decode_bytes(tiff_of(STRIPS[name], PIXELS, name, counts=counts)).pixels is None
+
+
 @pytest.mark.parametrize("name", ["raw", "deflate"])
 def test_tiff_that_has_fewer_strips_than_rows_is_corrupt(name: str) -> None:
     data = tiff_of(STRIPS[name][:3], PIXELS, name)
@@ -333,6 +339,49 @@ def test_tiff_whose_packed_run_goes_on_behind_its_strip_is_corrupt() -> None:
     strips = [*STRIPS["PackBits"]]
     strips[1] = last[:-65] + bytes([127]) + last[-64:] + bytes(64)  # 64 bytes more than asked for
     refused(tiff_of(strips, PIXELS, "PackBits"), "its runs make")
+
+
+# fax
+
+FAXES = ("tiff_ccitt", "group3", "group4")
+COVERED = {  # share of black pixels
+    "noise": RANDOM.random((40, 77)) < 0.5,
+    "specks": RANDOM.random((40, 77)) < 0.03,
+    "shapes": np.asarray(COARSE.convert("L").resize((300, 40))) < 128,
+    "long runs": np.arange(40)[:, None] + np.arange(6000) < 5000,
+    "nothing": np.zeros((9, 65), bool),
+}
+
+
+def fax(black: np.ndarray, compression: str) -> bytes:
+    return saved("TIFF", Pillow.fromarray(~black), compression=compression)
+
+
+@pytest.mark.parametrize("compression", FAXES)
+@pytest.mark.parametrize("name", COVERED)
+def test_whole_fax_is_an_image(name: str, compression: str) -> None:
+    image = decode_bytes(fax(COVERED[name], compression))
+    assert image.status is Status.OK, image.detail
+    assert np.array_equal(image.pixels[..., 0] == 0, COVERED[name])
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeros", "flip"])
+@pytest.mark.parametrize("name", ["noise", "shapes"])
+@pytest.mark.parametrize("compression", FAXES)
+def test_damaged_fax_is_corrupt(compression: str, name: str, damage: str) -> None:
+    """libtiff mends each of these lines, Pillow says nothing."""
+    data = bytearray(fax(COVERED[name], compression))
+    with Pillow.open(io.BytesIO(data)) as image:
+        (start,), (length,) = image.tag_v2[273], image.tag_v2[279]
+    middle, end = start + length // 2, start + length
+    if damage == "flip":
+        data[middle : middle + 3] = bytes(255 - byte for byte in data[middle : middle + 3])
+    elif damage == "zeros":
+        data[middle:end] = bytes(end - middle)
+    else:
+        listed = data.rindex(struct.pack("<I", length), 0, start if start > 8 else len(data))
+        data[listed : listed + 4] = struct.pack("<I", length // 2)
+    assert decode_bytes(bytes(data)).status is Status.CORRUPT
 
 
 # JPEG 2000, GIF

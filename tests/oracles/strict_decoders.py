@@ -48,7 +48,8 @@ TOOLS = {  # by extension
         ("tiffcp",),
         "tiffcp -c none IN OUT.tif",
         ".",
-        r"Unknown field|Invalid SOS parameters|[Ii]ncorrect count|Null count|wrong data type",
+        "Unknown field|Invalid SOS parameters|[Ii]ncorrect count|Null count|wrong data type"
+        "|not sorted|custom tag|directory count|Failed to read directory|StripByteCounts",
     ),
     "gif": Tool(("gif2rgb", "giftopnm"), "gif2rgb -o OUT IN && giftopnm IN > OUT.ppm", "[Ee]rror"),
     "bmp": Tool(("bmptopnm",), "bmptopnm IN > OUT.ppm", "[Ee]rror|EOF|[Ww]arning", "unread"),
@@ -82,7 +83,7 @@ def judge(data: bytes, extension: str, folder: Path) -> Verdict:
     pixels = None
     if done.returncode == 0 and found is not None and not complaints:
         with Image.open(found) as image:
-            if image.mode in ("RGB", "L"):
+            if image.mode in ("RGB", "L", "1"):
                 pixels = np.array(image.convert("RGB"))
     return Verdict(done.returncode == 0 and not complaints, "; ".join(complaints[:3]), pixels)
 
