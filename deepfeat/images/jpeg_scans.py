@@ -21,7 +21,7 @@ _MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _METADATA = frozenset({0xFE, *range(0xE0, 0xF0)})  # comments and APPn
 _SEQUENTIAL, _PROGRESSIVE = frozenset({0xC0, 0xC1, 0xC9}), frozenset({0xC2, 0xCA})
-_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
 _COEFFICIENTS = 64
 _NOT_SENT = 255
 _SHORTEST_SCAN_HEADER = 10
@@ -94,7 +94,7 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int, int]]:
     while (found := _MARKER.search(data, at)) is not None:
         start, marker = found.start(), data[found.start() + 1]
         end = start + 2
-        if marker == _END_OF_IMAGE:
+        if marker == END_OF_IMAGE:
             yield marker, start, end, end
             return
         if marker not in _STANDALONE:

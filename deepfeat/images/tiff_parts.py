@@ -16,7 +16,7 @@ from PIL import TiffImagePlugin
 
 from deepfeat.images.fax_rows import GROUP_3, GROUP_4, HUFFMAN, fault_in_fax
 from deepfeat.images.inflating import inflate
-from deepfeat.images.jpeg_scans import fault_in_jpeg, frame_of
+from deepfeat.images.jpeg_scans import END_OF_IMAGE, fault_in_jpeg, frame_of, segments
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_COUNTS = 273, 277, 278, 279
@@ -188,8 +188,13 @@ def _fault_in_packbits(part: Part, tags: object) -> str | None:
 
 
 def _fault_in_jpeg(part: Part, tags: TiffImagePlugin.ImageFileDirectory_v2) -> str | None:
-    tables = tags.get(_JPEG_TABLES, b"")
-    data = tables[:-2] + bytes(part.data[2:]) if tables else bytes(part.data)
+    """Parts may share tables, which stand in a tag as a JPEG without an image."""
+    data = bytes(part.data)
+    if tables := tags.get(_JPEG_TABLES, b""):
+        end = next((start for marker, start, *_ in segments(tables) if marker == END_OF_IMAGE), 0)
+        if not end:
+            return "the tables of its JPEG do not end"
+        data = tables[:end] + data[2:]
     frame = frame_of(data)
     is_smaller = frame is not None and (frame.size[0] < part.height or frame.size[1] < part.width)
     if is_smaller and tags.get(_PLANAR, 1) != _SEPARATE:  # planes may be subsampled

@@ -334,6 +334,20 @@ def test_tiff_whose_jpeg_strip_is_cut_and_given_an_end_is_corrupt() -> None:
     refused(tiff_of(strips, PIXELS, "JPEG"), "strip or tile 2 of 4")
 
 
+def test_tiff_whose_jpeg_tables_do_not_end_is_corrupt() -> None:
+    data = saved("TIFF", compression="jpeg", strip_size=4800)
+    assert decode_bytes(data).status is Status.OK
+    with Pillow.open(io.BytesIO(data)) as image:
+        tables = image.tag_v2[347]
+    refused(data.replace(tables, tables[:-2] + bytes(2)), "the tables of its JPEG do not end")
+
+
+def test_tiff_whose_list_of_strips_cannot_be_read_is_corrupt() -> None:
+    data = tiff_of(STRIPS["deflate"], PIXELS, "deflate")
+    entry = struct.pack("<HHI", 273, 4, 4)
+    refused(data.replace(entry, struct.pack("<HHI", 273, 4, 1 << 30)), "")
+
+
 def test_tiff_whose_packed_run_goes_on_behind_its_strip_is_corrupt() -> None:
     last = STRIPS["PackBits"][1]
     strips = [*STRIPS["PackBits"]]
