@@ -33,6 +33,7 @@ HEAVY = {  # where a heavy library may be imported
     "h5py": {"store"},
     "pandas": {"store", "evaluation"},
     "PIL": {"images", "extraction", "report", "demo"},
+    "simplejpeg": {"images"},
     "pooch": {"networks", "datasets"},
     "click": {"cli"},
     "rich": {"cli", "progress"},

@@ -1,9 +1,9 @@
 """From bytes to an upright RGB image, or a status that says why not; a bad file never raises.
 
 Steps, each of which may end in a status: read whole, recognise the contents, open by the one
-decoder of that format, check the size in the header, load, turn upright, convert to RGB. What was
-done on the way to an image that is fine is noted. Warnings of the decoder become a note and are
-never printed.
+decoder of that format, check the size in the header, load, make sure that nothing was missing, turn
+upright, convert to RGB. What was done on the way to an image that is fine is noted. Warnings of the
+decoder become a note and are never printed.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from deepfeat.images.orient import as_stored, orient
 from deepfeat.images.reading import read_file
 from deepfeat.images.readings import PixelsLost, readings
 from deepfeat.images.signatures import Kind, recognise, size_in_header
+from deepfeat.images.whole import fault_in
 from deepfeat.status import Note, Status
 
 WHITE: Background = (255, 255, 255)
@@ -182,7 +183,8 @@ def from_array(array: object) -> Image:
 def from_pil(image: object, *, exif: bool = True, background: Background = WHITE) -> Image:
     """Take an image opened by Pillow: same orientation, colours and notes as from a file.
 
-    A TIFF is turned upright by Pillow itself, whatever ``exif`` says.
+    A TIFF is turned upright by Pillow itself, whatever ``exif`` says. Damage that Pillow mends in
+    silence is found in a file's bytes only, not here.
     """
     _check_pillow()
     if not isinstance(image, Pillow.Image):
@@ -251,6 +253,8 @@ def _decoded(
         else:  # in some formats metadata follow the pixels
             image.load()
             orientation, notes = orientation_of(image)
+        if fault := fault_in(format_name, data, image):
+            raise _Refused(Status.CORRUPT, fault, found)
         pixels, more = to_rgb(with_range_of_format(image), background)
         notes |= more | note_of_depth(header) | notes_of(image)
     except _Refused:
