@@ -6,13 +6,8 @@ of it: appended bytes change no pixel.
 
 from __future__ import annotations
 
-import re
-
+from deepfeat.images.jpeg_scans import END_OF_IMAGE, segments
 from deepfeat.images.walks import png_chunks
-
-_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
-_END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
 
 
 def end_of(name: str, data: bytes) -> int | None:
@@ -28,22 +23,8 @@ def end_of(name: str, data: bytes) -> int | None:
 
 
 def _end_of_jpeg(data: bytes) -> int | None:
-    """Walk the segments (ITU-T T.81, B.1.1); inside a scan only a true marker stops the search."""
-    at = 2
-    while at + 2 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == _END_OF_IMAGE:
-            return at + 2
-        if marker == 0xFF or marker in _STANDALONE:  # fill byte, or a marker without a length
-            at += 1 if marker == 0xFF else 2
-            continue
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker == _START_OF_SCAN:
-            found = _MARKER_IN_SCAN.search(data, at)
-            if found is None:
-                return None
-            at = found.end() - 2
-    return None
+    """Find the marker of the image's end."""
+    return next((end for marker, _, end, _ in segments(data) if marker == END_OF_IMAGE), None)
 
 
 def _end_of_png(data: bytes) -> int | None:

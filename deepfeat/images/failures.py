@@ -13,7 +13,7 @@ _SAYS_UNSUPPORTED = (  # fragments of decoders' messages for what has no row her
     "unknown pixel mode",
     "unknown raw mode",
     "cannot handle",
-    "unrecognized",
+    "unrecognized image mode",
     "not available",
     "not supported",
     "not implemented",

@@ -7,9 +7,9 @@ pixels' chunks. Here the chunks are walked, and the stream is inflated once more
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
 
 from deepfeat.images.inflating import inflate
+from deepfeat.images.walks import png_chunks
 
 _CHECKED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT"})  # what pixels are made of
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type (PNG, third edition, 11.2.1)
@@ -36,17 +36,16 @@ def fault_in_png(data: bytes) -> str | None:
     view = memoryview(data)
     header, before = b"", b""
     pieces: list[memoryview] = []
-    for name, start, end in _chunks(data):
-        if name in _CHECKED and zlib.crc32(view[start - 4 : end]).to_bytes(4, "big") != bytes(
-            view[end : end + 4]
-        ):
+    for name, start, body, end in png_chunks(data):
+        checksum = zlib.crc32(view[start + 4 : end - 4]).to_bytes(4, "big")  # of name and contents
+        if name in _CHECKED and checksum != bytes(view[end - 4 : end]):
             return f"the checksum of the PNG's chunk {name.decode()} is wrong, or not there"
         if name == b"IHDR":
-            header = header or data[start:end]
+            header = header or data[body : end - 4]
         elif name == b"IDAT":
             if pieces and before != b"IDAT":
                 return "the PNG's pixels are not in one piece"
-            pieces.append(view[start:end])
+            pieces.append(view[body : end - 4])
         before = name
     needed = _bytes_of_rows(header)
     stream = inflate(pieces, needed)
@@ -57,18 +56,6 @@ def fault_in_png(data: bytes) -> str | None:
     if stream.length > needed or stream.is_followed:
         return f"the PNG has more data than its {needed} bytes of pixels"
     return None if stream.ended else "the PNG's pixels end without their checksum"
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, start and end of each chunk's data, up to IEND or the end of the file."""
-    at = 8
-    while at + 8 <= len(data):
-        name = data[at + 4 : at + 8]
-        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
-        yield name, at + 8, end
-        if name == b"IEND":
-            return
-        at = end + 4
 
 
 def _bytes_of_rows(header: bytes) -> int:
