@@ -17,7 +17,7 @@ import blake3
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfeat.errors import DataMissing, NoPermission, StoreDamaged, StoreError
+from deepfeat.errors import DataMissing, DeepfeatError, NoPermission, StoreDamaged, StoreError
 from deepfeat.store.layout import HEADER_BYTES, SIGNATURE, Header, parse_header
 
 BLOCK_BYTES = 1 << 20
@@ -68,25 +68,34 @@ class Walked:
         return np.memmap(self.path, block.dtype, "r", block.offset, block.shape)
 
 
-def open_regular(path: Path) -> int:
-    """Open a regular file for reading; never wait for a pipe or a device.
+def open_regular(path: Path, *, follow: bool = True) -> int:
+    """Open a regular file for reading; never wait for a pipe or a device, nor ``follow`` a link.
 
     Raises ``DataMissing``, ``NoPermission``, or ``StoreDamaged`` where it is no regular file.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        link = 0 if follow else os.O_NOFOLLOW
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | link)
     except FileNotFoundError as error:
         raise DataMissing(f"'{path}' does not exist") from error
-    except PermissionError as error:
-        raise NoPermission(f"'{path}' may not be read", advice="Check its permissions.") from error
     except OSError as error:
         if error.errno in (errno.ENXIO, errno.ELOOP):
             raise StoreDamaged(f"'{path}' is not a regular file") from error
-        raise StoreError(f"'{path}' could not be opened: {error.strerror}") from error
+        raise unreadable(path, error) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise StoreDamaged(f"'{path}' is not a regular file")
     return descriptor
+
+
+def unreadable(path: Path, error: OSError) -> DeepfeatError:
+    """What to raise for an ``OSError`` while ``path`` was read: it says nothing about its bytes."""
+    if isinstance(error, PermissionError):
+        return NoPermission(f"'{path}' may not be read", advice="Check its permissions.")
+    return StoreError(
+        f"'{path}' could not be read: {error.strerror or error}",
+        advice="It may be whole: check the disk or the network, then try again.",
+    )
 
 
 def read_header(path: Path) -> Header:
@@ -95,6 +104,8 @@ def read_header(path: Path) -> Header:
     try:
         start = os.pread(descriptor, HEADER_BYTES + len(SIGNATURE), 0)
         size = os.fstat(descriptor).st_size
+    except OSError as error:
+        raise unreadable(path, error) from error
     finally:
         os.close(descriptor)
     header = parse_header(start[:HEADER_BYTES], str(path))
@@ -119,7 +130,7 @@ def digest_of(path: Path) -> str:
             digest.update(block)
             at += len(block)
     except OSError as error:
-        raise StoreError(f"'{path}' could not be read: {error.strerror}") from error
+        raise unreadable(path, error) from error
     finally:
         os.close(descriptor)
     return digest.hexdigest()
@@ -133,7 +144,7 @@ def _fill(descriptor: int, out: NDArray[Any], offset: int, path: Path) -> None:
         try:
             count = os.preadv(descriptor, [rest], offset)
         except OSError as error:
-            raise StoreError(f"'{path}' could not be read: {error.strerror}") from error
+            raise unreadable(path, error) from error
         if count == 0:
             raise StoreDamaged(f"'{path}' became shorter while it was read")
         rest, offset = rest[count:], offset + count

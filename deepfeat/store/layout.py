@@ -26,6 +26,10 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 FORMS = ("plan", "shard", "sealed")
 LONGEST_KEY = 4096
 LONGEST_PROVENANCE = 1 << 20
+MOST_SHARDS = 100_000
+LARGEST_PLAN = 1 << 33  # bytes
+LONGEST_NAME = 512  # bytes of a layer's or a scale's name
+MOST_COLUMNS = 2000  # layers times stored scales
 
 # Column of /items -> (dtype, shape behind the first axis). "S": bytes as wide as the longest key.
 ITEMS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -80,10 +84,9 @@ def parse_header(block: bytes, file: str) -> Header:
     found = _HEADER.match(block)
     if found is None:
         raise StoreDamaged(
-            f"'{file}' does not begin with the header of a store",
+            f"'{file}' does not begin with the header of a store: it is none, or damaged",
             expected=f"'{MAGIC}' and three more lines",
             found=repr(block[:24]),
-            advice="It is no file of a store, or its first bytes are damaged.",
         )
     header = Header(found[1].decode(), int(found[2]), found[3].decode())
     if header.to_bytes() != block:

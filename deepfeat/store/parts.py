@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfeat.errors import DataMissing, StoreDamaged
+from deepfeat.store.again import with_advice
 from deepfeat.store.blocks import Walked
 from deepfeat.store.identity import STORE_DTYPES, Identity
 from deepfeat.store.layout import ITEM_TABLES, descriptor_path
@@ -103,10 +104,11 @@ def _directory(path: Path) -> Parts:
     shards = []
     for number, entry in sorted(manifest.entries.items()):
         check_entry(path, entry)
-        contents = load(path / entry.name, "shard")
-        check_shard(contents, number, identity, dimensions)
-        if not is_planned(contents, plan, number):
-            raise StoreDamaged(f"'{path / entry.name}' holds other images than the plan")
+        with with_advice(path / entry.name, entry.rows):
+            contents = load(path / entry.name, "shard")
+            check_shard(contents, number, identity, dimensions)
+            if not is_planned(contents, plan, number):
+                raise StoreDamaged(f"'{path / entry.name}' holds other images than the plan")
         shards.append(contents)
     files = tuple(contents.walked for contents in shards)
     provenance = {

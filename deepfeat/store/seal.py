@@ -17,6 +17,7 @@ import numpy as np
 
 from deepfeat import files
 from deepfeat.errors import NotEnoughSpace, StoreDamaged
+from deepfeat.store.again import with_advice
 from deepfeat.store.blocks import Walked, digest_of, read_header
 from deepfeat.store.identity import Identity, canonical_json
 from deepfeat.store.layout import ITEM_TABLES, ROWS, SCHEMA, descriptor_path
@@ -118,9 +119,10 @@ def _descriptors(identity: Identity) -> list[str]:
 def _checked(folder: Path, manifest: Manifest, number: int) -> Walked:
     path = folder / shard_name(number)
     entry = manifest.entries[number]
-    if read_header(path).blake3 != entry.blake3 or digest_of(path) != entry.blake3:
-        raise StoreDamaged(f"'{path}' is not the file that was committed: its checksum differs")
-    return walk(path)
+    with with_advice(path, entry.rows):
+        if read_header(path).blake3 != entry.blake3 or digest_of(path) != entry.blake3:
+            raise StoreDamaged(f"'{path}' is not the file that was committed: its checksum differs")
+        return walk(path)
 
 
 def environments(shards: Sequence[Walked]) -> list[dict[str, Any]]:

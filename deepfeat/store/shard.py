@@ -23,7 +23,7 @@ from h5py import h5d, h5p, h5s, h5t
 from numpy.typing import NDArray
 
 from deepfeat import files
-from deepfeat.errors import StoreError
+from deepfeat.errors import DeepfeatError, StoreError
 from deepfeat.store.blocks import digest_of
 from deepfeat.store.layout import HEADER_BYTES, Header
 from deepfeat.store.strict import walk
@@ -268,9 +268,14 @@ def read_back(path: Path, header: Header) -> None:
         written = os.pread(descriptor, HEADER_BYTES, 0)
     finally:
         os.close(descriptor)
-    if written != header.to_bytes() or digest_of(path) != header.blake3:
-        raise OSError(errno.EIO, "the disk returned other bytes than were written")
-    walk(path)
+    try:
+        if written != header.to_bytes() or digest_of(path) != header.blake3:
+            raise OSError(errno.EIO, "the disk returned other bytes than were written")
+        walk(path)
+    except DeepfeatError as error:
+        if isinstance(error.__cause__, OSError):  # the disk refused, whatever errno says
+            raise OSError(errno.EIO, error.message) from error
+        raise
 
 
 def bytes_of(array: NDArray[Any]) -> memoryview:

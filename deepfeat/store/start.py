@@ -6,7 +6,6 @@ target, and nothing is created before the arguments and the free space have been
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +13,10 @@ from pathlib import Path
 
 from deepfeat import files
 from deepfeat.errors import CannotCreate, DataMissing, NotEnoughSpace, StoreDamaged, StoreMismatch
+from deepfeat.store.again import is_gone, with_advice
 from deepfeat.store.blocks import digest_of, read_header
 from deepfeat.store.identity import STORE_DTYPES, Identity, differences, unequal
-from deepfeat.store.layout import HEADER_BYTES, key_array
+from deepfeat.store.layout import HEADER_BYTES, LARGEST_PLAN, LONGEST_PROVENANCE, key_array
 from deepfeat.store.manifest import (
     MANIFEST,
     SHARD,
@@ -28,6 +28,7 @@ from deepfeat.store.manifest import (
 )
 from deepfeat.store.plan import PLAN, Plan, load_plan, plan_arrays, plan_pieces
 from deepfeat.store.shard import put
+from deepfeat.store.small import read_small, refuse_link
 from deepfeat.store.values import Contents, load
 
 IDENTITY = "identity.json"
@@ -58,6 +59,7 @@ class Begun:
     environment: Mapping[str, object]
     facts: Mapping[str, object]
     resumed: bool
+    gone: Mapping[int, Entry]  # committed once, but no longer there: to be computed again
 
 
 def check_target(path: Path, folder: Path) -> None:
@@ -150,7 +152,7 @@ def begin(folder: Path, given: Given, *, accept_environment: bool, with_read_bac
     )
     manifest = Manifest(given.identity.sha256, header.blake3)
     manifest.save(folder)
-    return Begun(plan, manifest, given.dimensions, given.environment, given.facts, resumed=False)
+    return Begun(plan, manifest, given.dimensions, given.environment, given.facts, False, {})
 
 
 def _resume(folder: Path, given: Given, *, accept_environment: bool) -> Begun:
@@ -171,13 +173,16 @@ def _resume(folder: Path, given: Given, *, accept_environment: bool) -> Begun:
     dimensions = contents.provenance["dimensions"]
     if differing := unequal(dimensions, dict(given.dimensions)):
         raise StoreMismatch(f"'{folder}' has other dimensions", found=table_of(differing))
+    gone = {n: one for n, one in manifest.entries.items() if is_gone(folder / one.name)}
+    manifest = manifest.without(gone)
     for entry in manifest.entries.values():
         check_entry(folder, entry)
+    if gone:
+        manifest.save(folder)
     accepted = [environment, dict(given.environment)] if accept_environment else [environment]
     manifest = _adopt(folder, manifest, plan, accepted)
-    return Begun(
-        plan, manifest, dimensions, environment, contents.provenance["facts"], resumed=True
-    )
+    facts = contents.provenance["facts"]
+    return Begun(plan, manifest, dimensions, environment, facts, True, gone)
 
 
 def check_identity(path: Path, stored: Identity, given: Identity) -> None:
@@ -199,9 +204,9 @@ def load_identity(folder: Path, manifest: Manifest) -> Identity:
     """Read identity.json. Raises ``StoreDamaged`` unless its sha256 is the manifest's."""
     path = folder / IDENTITY
     try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise StoreDamaged(f"'{path}' cannot be read: {error.strerror}") from error
+        text = read_small(path, LONGEST_PROVENANCE)
+    except DataMissing as error:
+        raise StoreDamaged(f"'{path}' is missing") from error
     identity = Identity.from_json(text)
     if identity.sha256 != manifest.identity or identity.canonical() != text:
         raise StoreDamaged(f"'{path}' is not the identity that the manifest names")
@@ -211,9 +216,12 @@ def load_identity(folder: Path, manifest: Manifest) -> Identity:
 def frozen_plan(folder: Path, manifest: Manifest) -> tuple[Plan, Contents]:
     """Read plan.h5. Raises ``StoreDamaged`` unless its blake3 is the manifest's."""
     path = folder / PLAN
+    refuse_link(path)
     if not path.exists():
         raise StoreDamaged(f"'{path}' is missing")
-    if read_header(path).blake3 != manifest.plan or digest_of(path) != manifest.plan:
+    header = read_header(path)
+    is_planned_size = header.length <= LARGEST_PLAN
+    if not is_planned_size or header.blake3 != manifest.plan or digest_of(path) != manifest.plan:
         raise StoreDamaged(f"'{path}' is not the plan that the manifest names")
     plan, contents = load_plan(path)
     if contents.identity.sha256 != manifest.identity:
@@ -226,13 +234,15 @@ def frozen_plan(folder: Path, manifest: Manifest) -> tuple[Plan, Contents]:
 def check_entry(folder: Path, entry: Entry) -> None:
     """The shard is there, of the stated size, with the stated checksum in its header."""
     path = folder / entry.name
-    if not os.path.lexists(path):
-        raise StoreDamaged(
-            f"'{path}' is missing: the manifest names it", expected=f"{entry.rows} rows"
-        )
-    header = read_header(path)
-    if header.blake3 != entry.blake3 or HEADER_BYTES + header.length != entry.bytes:
-        raise StoreDamaged(f"'{path}' is not the shard that was committed: its header differs")
+    with with_advice(path, entry.rows):
+        if is_gone(path):
+            raise StoreDamaged(
+                f"'{path}' is missing: the manifest names it", expected=f"{entry.rows} rows"
+            )
+        refuse_link(path)
+        header = read_header(path)
+        if header.blake3 != entry.blake3 or HEADER_BYTES + header.length != entry.bytes:
+            raise StoreDamaged(f"'{path}' is not the shard that was committed: its header differs")
 
 
 def _adopt(
@@ -244,7 +254,10 @@ def _adopt(
             entry.name for entry in manifest.entries.values()
         }:
             continue
+        if path.is_dir() and not path.is_symlink():
+            continue  # not ours
         try:
+            refuse_link(path)
             contents = load(path, "shard")
             number = int(contents.walked.attributes["shard"])
             is_ours = (

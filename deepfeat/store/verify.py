@@ -18,6 +18,7 @@ import numpy as np
 
 from deepfeat.errors import DataMissing, DeepfeatError, NoPermission, StoreDamaged
 from deepfeat.status import Status
+from deepfeat.store.again import with_advice
 from deepfeat.store.blocks import digest_of, read_header
 from deepfeat.store.identity import Identity
 from deepfeat.store.manifest import MANIFEST, SHARD, Entry, load_manifest
@@ -156,14 +157,17 @@ def _directory(folder: Path, deep: bool, found: Findings) -> None:
 
 def _committed(folder: Path, entry: Entry, deep: bool) -> Contents:
     check_entry(folder, entry)
-    return _file(folder / entry.name, "shard", deep)
+    with with_advice(folder / entry.name, entry.rows):
+        return _file(folder / entry.name, "shard", deep)
 
 
 def _belongs(
     contents: Contents, entry: Entry, identity: Identity, plan: Plan, frozen: Contents
 ) -> None:
-    check_shard(contents, entry.shard, identity, frozen.provenance["dimensions"])
-    if not is_planned(contents, plan, entry.shard):
-        raise StoreDamaged(f"'{contents.walked.path}' holds other images than the plan")
-    if entry_of(contents) != entry:
-        raise StoreDamaged(f"'{contents.walked.path}' differs from its line in the manifest")
+    path = contents.walked.path
+    with with_advice(path, entry.rows):
+        check_shard(contents, entry.shard, identity, frozen.provenance["dimensions"])
+        if not is_planned(contents, plan, entry.shard):
+            raise StoreDamaged(f"'{path}' holds other images than the plan")
+        if entry_of(contents) != entry:
+            raise StoreDamaged(f"'{path}' differs from its line in the manifest")
