@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from deepfeat.errors import DataMissing, StoreDamaged
 from deepfeat.store.again import with_advice
 from deepfeat.store.blocks import Walked
+from deepfeat.store.committed import check_entry, frozen_plan, is_planned, load_identity
 from deepfeat.store.identity import STORE_DTYPES, Identity
 from deepfeat.store.layout import ITEM_TABLES, descriptor_path
 from deepfeat.store.manifest import MANIFEST, load_manifest
 from deepfeat.store.seal import environments
-from deepfeat.store.start import check_entry, frozen_plan, is_planned, load_identity
 from deepfeat.store.values import Contents, load
 
 

@@ -21,7 +21,7 @@ from deepfeat.status import CASES, Status
 from deepfeat.store.small import read_small
 
 REPORTS = ("failures.csv", "runs.jsonl")
-MOST_BYTES = 1 << 26  # of a report that is read again; what is larger is none of ours
+MOST_BYTES = 1 << 24  # of a report that is read again; what is larger is none of ours
 COLUMNS = ("key", "status", "name", "detail", "size", "advice")
 
 

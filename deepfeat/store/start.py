@@ -13,25 +13,30 @@ from pathlib import Path
 
 from deepfeat import files
 from deepfeat.errors import CannotCreate, DataMissing, NotEnoughSpace, StoreDamaged, StoreMismatch
-from deepfeat.store.again import is_gone, with_advice
-from deepfeat.store.blocks import digest_of, read_header
+from deepfeat.store.again import is_gone
+from deepfeat.store.blocks import digest_of
+from deepfeat.store.committed import (
+    IDENTITY,
+    check_entry,
+    entry_of,
+    frozen_plan,
+    is_planned,
+    load_identity,
+)
 from deepfeat.store.identity import STORE_DTYPES, Identity, differences, unequal
-from deepfeat.store.layout import HEADER_BYTES, LARGEST_PLAN, LONGEST_PROVENANCE, key_array
 from deepfeat.store.manifest import (
     MANIFEST,
     SHARD,
     Entry,
     Manifest,
-    entry_for,
     load_manifest,
     shard_name,
 )
-from deepfeat.store.plan import PLAN, Plan, load_plan, plan_arrays, plan_pieces
+from deepfeat.store.plan import PLAN, Plan, plan_arrays, plan_pieces
 from deepfeat.store.shard import put
-from deepfeat.store.small import read_small, refuse_link
-from deepfeat.store.values import Contents, load
+from deepfeat.store.small import refuse_link
+from deepfeat.store.values import load
 
-IDENTITY = "identity.json"
 OURS = re.compile(
     r"plan\.h5|identity\.json|manifest\.jsonl|failures\.csv|runs\.jsonl|\.lock|\.tmp-.*"
 )
@@ -97,7 +102,7 @@ def check_space(folder: Path, form: str, given: Given) -> None:
     names = sum(len(one.key) for one in given.plan.listed)
     rows = len(given.plan.listed) * (row + ITEM_BYTES) + names
     needed = rows * (2 if form == "sealed" else 1) * 102 // 100
-    there = sum(path.stat().st_size for path in folder.glob("*.h5")) if folder.is_dir() else 0
+    there = sum(path.lstat().st_size for path in folder.glob("*.h5")) if folder.is_dir() else 0
     free = files.free_bytes(folder)
     if free < needed - there:
         raise NotEnoughSpace(
@@ -200,51 +205,6 @@ def table_of(differing: list[tuple[str, object, object]]) -> str:
     return "".join(f"\n    {name}: {a!r} in the store, {b!r} given" for name, a, b in differing)
 
 
-def load_identity(folder: Path, manifest: Manifest) -> Identity:
-    """Read identity.json. Raises ``StoreDamaged`` unless its sha256 is the manifest's."""
-    path = folder / IDENTITY
-    try:
-        text = read_small(path, LONGEST_PROVENANCE)
-    except DataMissing as error:
-        raise StoreDamaged(f"'{path}' is missing") from error
-    identity = Identity.from_json(text)
-    if identity.sha256 != manifest.identity or identity.canonical() != text:
-        raise StoreDamaged(f"'{path}' is not the identity that the manifest names")
-    return identity
-
-
-def frozen_plan(folder: Path, manifest: Manifest) -> tuple[Plan, Contents]:
-    """Read plan.h5. Raises ``StoreDamaged`` unless its blake3 is the manifest's."""
-    path = folder / PLAN
-    refuse_link(path)
-    if not path.exists():
-        raise StoreDamaged(f"'{path}' is missing")
-    header = read_header(path)
-    is_planned_size = header.length <= LARGEST_PLAN
-    if not is_planned_size or header.blake3 != manifest.plan or digest_of(path) != manifest.plan:
-        raise StoreDamaged(f"'{path}' is not the plan that the manifest names")
-    plan, contents = load_plan(path)
-    if contents.identity.sha256 != manifest.identity:
-        raise StoreDamaged(f"'{path}' has another identity than the manifest")
-    if extra := [n for n in manifest.entries if n >= plan.shards]:
-        raise StoreDamaged(f"the manifest of '{folder}' names shard {extra[0]}, beyond the plan")
-    return plan, contents
-
-
-def check_entry(folder: Path, entry: Entry) -> None:
-    """The shard is there, of the stated size, with the stated checksum in its header."""
-    path = folder / entry.name
-    with with_advice(path, entry.rows):
-        if is_gone(path):
-            raise StoreDamaged(
-                f"'{path}' is missing: the manifest names it", expected=f"{entry.rows} rows"
-            )
-        refuse_link(path)
-        header = read_header(path)
-        if header.blake3 != entry.blake3 or HEADER_BYTES + header.length != entry.bytes:
-            raise StoreDamaged(f"'{path}' is not the shard that was committed: its header differs")
-
-
 def _adopt(
     folder: Path, manifest: Manifest, plan: Plan, accepted: list[Mapping[str, object]]
 ) -> Manifest:
@@ -276,22 +236,3 @@ def _adopt(
         else:
             files.remove(path)
     return manifest
-
-
-def is_planned(contents: Contents, plan: Plan, number: int) -> bool:
-    """Whether the shard's keys are those of the plan, row by row."""
-    expected = [one.key for one in plan.shard(number)]
-    return contents.walked.blocks["items/key"].dtype == key_array(expected).dtype and (
-        contents.keys == expected
-    )
-
-
-def entry_of(contents: Contents) -> Entry:
-    """The manifest's line for a shard."""
-    header = contents.walked.header
-    return entry_for(
-        int(contents.walked.attributes["shard"]),
-        contents.items["status"],
-        (HEADER_BYTES + header.length, header.blake3),
-        contents.provenance["environment"],
-    )

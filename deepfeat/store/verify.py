@@ -20,11 +20,7 @@ from deepfeat.errors import DataMissing, DeepfeatError, NoPermission, StoreDamag
 from deepfeat.status import Status
 from deepfeat.store.again import with_advice
 from deepfeat.store.blocks import digest_of, read_header
-from deepfeat.store.identity import Identity
-from deepfeat.store.manifest import MANIFEST, SHARD, Entry, load_manifest
-from deepfeat.store.parts import check_shard
-from deepfeat.store.plan import PLAN, Plan
-from deepfeat.store.start import (
+from deepfeat.store.committed import (
     IDENTITY,
     check_entry,
     entry_of,
@@ -32,6 +28,10 @@ from deepfeat.store.start import (
     is_planned,
     load_identity,
 )
+from deepfeat.store.identity import Identity
+from deepfeat.store.manifest import MANIFEST, SHARD, Entry, load_manifest
+from deepfeat.store.parts import check_shard
+from deepfeat.store.plan import PLAN, Plan
 from deepfeat.store.values import Contents, load
 
 Thing = TypeVar("Thing")
