@@ -79,7 +79,7 @@ def summary_text(summary: dict[str, Any]) -> str:
             ("computed", done if computed else "nothing to do: everything was there"),
             ("weights", _weights_words(summary["weights"], True) if summary["untrained"] else None),
             ("source changed", changed and f"{changed} since the start; not taken in"),
-            ("", touched and f"{touched} of the same size have another time; they may be the same"),
+            ("", f"{touched} have another time, and the size they had" if touched else None),
             ("shards", _again(**summary["shards_again"])),
             ("next", f"deepfeat info {summary['store']}"),
         ]
