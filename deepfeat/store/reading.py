@@ -39,13 +39,14 @@ class Reading(io.RawIOBase):
         done = 0
         while done < len(view):
             try:
-                count = os.preadv(self.descriptor, [view[done:]], self.at + done)
+                piece = os.pread(self.descriptor, len(view) - done, self.at + done)
             except OSError as error:
                 self.failed = error
                 raise
-            if count == 0:
+            if not piece:
                 raise ValueError("its structure points behind its end")
-            done += count
+            view[done : done + len(piece)] = piece
+            done += len(piece)
         self.at += done
         return done
 

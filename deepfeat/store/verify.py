@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from deepfeat.errors import DataMissing, DeepfeatError, NoPermission, StoreDamaged
+from deepfeat.errors import DataMissing, DeepfeatError, NoPermission, StoreDamaged, StoreError
 from deepfeat.status import Status
 from deepfeat.store.again import with_advice
 from deepfeat.store.blocks import digest_of, read_header
@@ -45,7 +45,8 @@ def verify(path: str | os.PathLike[str], *, deep: bool = False) -> dict[str, Any
     -------
     dict
         ``deepfeat.verify/1``: damaged [{file, what, rows}], orphans (shards that no manifest
-        names), ok, exit_status 0 or 65.
+        names), ok, exit_status 0 or 65; 74 or 77 where files could not be read, and no other is
+        damaged.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def verify(path: str | os.PathLike[str], *, deep: bool = False) -> dict[str, Any
         "damaged": found.damaged,
         "orphans": found.orphans,
         "ok": not found.damaged,
-        "exit_status": StoreDamaged.exit_status if found.damaged else 0,
+        "exit_status": min(found.statuses, default=0),  # damage before what could not be read
     }
 
 
@@ -87,6 +88,7 @@ class Findings:
     files: list[Path] = field(default_factory=list)
     damaged: list[dict[str, object]] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
 
     def check(self, file: Path, rows: int | None, look: Callable[[], Thing]) -> Thing | None:
         """Return what ``look`` returns; what it raises becomes a damage of ``file``."""
@@ -95,6 +97,7 @@ class Findings:
             return look()
         except (DeepfeatError, OSError) as error:
             self.damaged.append({"file": file.name, "what": str(error), "rows": rows})
+            self.statuses.append(getattr(error, "exit_status", StoreError.exit_status))
             return None
 
 

@@ -162,3 +162,21 @@ def test_no_shard_is_thrown_away_because_it_could_not_be_read(tmp_path: Path, wh
     assert ended.value.exit_status == 74
     with opened(path, "shards") as writer:
         assert writer.pending == [1]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+@pytest.mark.parametrize("form", FORMS)
+def test_verify_tells_what_it_could_not_read_from_what_is_damaged(
+    whole: Path, tmp_path: Path, form: str, number: int
+) -> None:
+    copy = shutil.copytree if form == "shards" else shutil.copy
+    path = Path(copy(whole / FORMS[form], tmp_path / FORMS[form]))  # type: ignore[operator]
+    unread = path / "000001.h5" if form == "shards" else path
+    with through(Reads(unread, 2, number, times=1000)):
+        found = verify(path, deep=True)
+    assert [one["file"] for one in found["damaged"]] == [unread.name]
+    assert (found["ok"], found["exit_status"]) == (False, STATUS[number])
+    if form == "shards":
+        os.truncate(path / "000002.h5", 700)
+        with through(Reads(unread, 2, number, times=1000)):
+            assert verify(path, deep=True)["exit_status"] == 65
