@@ -17,7 +17,7 @@ import numpy as np
 from h5py import h5a, h5d, h5f, h5g, h5l, h5o, h5p, h5s, h5t
 
 from deepfeat.errors import StoreDamaged
-from deepfeat.store.blocks import Block, Walked, read_header
+from deepfeat.store.blocks import Block, Walked, seen
 from deepfeat.store.layout import (
     ATTRIBUTES,
     COMMON_ATTRIBUTES,
@@ -51,9 +51,9 @@ def walk(path: Path) -> Walked:
     StoreDamaged
         Naming the object that does not belong into a store.
     """
-    header = read_header(path)
+    header, mtime_ns = seen(path)
     try:
-        return _walk(path, header)
+        return _walk(path, header, mtime_ns)
     except StoreDamaged as error:
         error.message = f"'{path}': {error.message}"
         raise
@@ -63,7 +63,7 @@ def walk(path: Path) -> Walked:
         ) from error
 
 
-def _walk(path: Path, header: Header) -> Walked:
+def _walk(path: Path, header: Header, mtime_ns: int) -> Walked:
     access = h5p.create(h5p.FILE_ACCESS)
     access.set_file_locking(False, True)
     file = h5f.open(os.fsencode(path), h5f.ACC_RDONLY, fapl=access)
@@ -76,7 +76,7 @@ def _walk(path: Path, header: Header) -> Walked:
         file.close()
     _no_overlap(blocks)
     _complete(header.form, blocks)
-    return Walked(path, header, attributes, blocks)
+    return Walked(path, header, mtime_ns, attributes, blocks)
 
 
 def _address(thing: Any) -> tuple[int, int]:

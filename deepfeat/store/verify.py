@@ -121,7 +121,7 @@ def _check_numbers(contents: Contents) -> None:
             continue
         for start in range(0, len(is_ok), ROWS_AT_ONCE):
             stop = min(start + ROWS_AT_ONCE, len(is_ok))
-            values = contents.walked.rows(name, start, stop)  # (k, C)
+            values = contents.walked.rows(name, np.arange(start, stop))  # (k, C)
             is_right = np.where(
                 is_ok[start:stop], np.isfinite(values).all(axis=1), np.isnan(values).all(axis=1)
             )
