@@ -7,7 +7,6 @@ target, and nothing is created before the arguments and the free space have been
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from deepfeat import files
 from deepfeat.errors import CannotCreate, DataMissing, NotEnoughSpace, StoreDamaged, StoreMismatch
 from deepfeat.store.blocks import digest_of, read_header
+from deepfeat.store.folder import IDENTITY, check_folder, temporaries_in
 from deepfeat.store.identity import STORE_DTYPES, Identity, differences, unequal
 from deepfeat.store.layout import HEADER_BYTES, key_array
 from deepfeat.store.manifest import (
@@ -30,10 +30,6 @@ from deepfeat.store.plan import PLAN, Plan, load_plan, plan_arrays, plan_pieces
 from deepfeat.store.shard import put
 from deepfeat.store.values import Contents, load
 
-IDENTITY = "identity.json"
-OURS = re.compile(
-    r"plan\.h5|identity\.json|manifest\.jsonl|failures\.csv|runs\.jsonl|\.lock|\.tmp-.*"
-)
 ITEM_BYTES = 128  # beside the key: the columns of /items and /rows of an image, with room to spare
 
 
@@ -71,18 +67,8 @@ def check_target(path: Path, folder: Path) -> None:
         raise CannotCreate(f"the folder '{path.parent}' does not exist", advice="Make it first.")
     if folder.exists() and not folder.is_dir():
         raise CannotCreate(f"'{folder}' exists and is no folder", advice="Choose another name.")
-    if folder.is_dir() and not (folder / MANIFEST).exists():
-        foreign = [p.name for p in folder.iterdir() if not _is_ours(p.name)]
-        if foreign:
-            raise CannotCreate(
-                f"'{folder}' exists and is not a store",
-                found=f"'{min(foreign)}' in it",
-                advice="Choose another name; nothing in it was touched.",
-            )
-
-
-def _is_ours(name: str) -> bool:
-    return bool(OURS.fullmatch(name) or SHARD.fullmatch(name))
+    if folder.is_dir():
+        check_folder(folder)
 
 
 def check_space(folder: Path, form: str, given: Given) -> None:
@@ -127,8 +113,8 @@ def begin(folder: Path, given: Given, *, accept_environment: bool, with_read_bac
     StoreDamaged
         A file of the folder is not what the manifest says.
     """
-    files.remove_temporaries(folder)
     if (folder / MANIFEST).exists():
+        _remove_temporaries(folder)
         return _resume(folder, given, accept_environment=accept_environment)
     if shards := sorted(path.name for path in folder.iterdir() if SHARD.fullmatch(path.name)):
         raise StoreDamaged(
@@ -140,6 +126,7 @@ def begin(folder: Path, given: Given, *, accept_environment: bool, with_read_bac
         raise DataMissing(
             f"'{folder}' holds no plan to continue", advice="List the source: without --no-scan."
         )
+    _remove_temporaries(folder)
     arrays = plan_arrays(plan, given.identity, given.environment, given.facts, given.dimensions)
     files.replace(folder / IDENTITY, [given.identity.canonical()])
     header = put(
@@ -151,6 +138,11 @@ def begin(folder: Path, given: Given, *, accept_environment: bool, with_read_bac
     manifest = Manifest(given.identity.sha256, header.blake3)
     manifest.save(folder)
     return Begun(plan, manifest, given.dimensions, given.environment, given.facts, resumed=False)
+
+
+def _remove_temporaries(folder: Path) -> None:
+    for path in temporaries_in(folder):
+        files.remove(path)
 
 
 def _resume(folder: Path, given: Given, *, accept_environment: bool) -> Begun:

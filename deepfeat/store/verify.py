@@ -19,12 +19,12 @@ import numpy as np
 from deepfeat.errors import DataMissing, DeepfeatError, NoPermission, StoreDamaged
 from deepfeat.status import Status
 from deepfeat.store.blocks import digest_of, read_header
+from deepfeat.store.folder import IDENTITY
 from deepfeat.store.identity import Identity
 from deepfeat.store.manifest import MANIFEST, SHARD, Entry, load_manifest
 from deepfeat.store.parts import check_shard
 from deepfeat.store.plan import PLAN, Plan
 from deepfeat.store.start import (
-    IDENTITY,
     check_entry,
     entry_of,
     frozen_plan,
