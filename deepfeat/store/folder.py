@@ -7,6 +7,7 @@ perhaps only begun under its temporary name. Nothing else is taken over, and no 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from deepfeat import files
@@ -28,7 +29,7 @@ BEGUN = {LOCK: SIGNATURE, **{files.TEMPORARY + name: head for name, head in HEAD
 
 def check_folder(folder: Path) -> None:
     """Raises ``CannotCreate`` unless the folder is empty, a store, or what a killed start left."""
-    if link := next(iter(links_in(folder)), None):
+    if link := next(iter(links_in(folder, _is_name)), None):
         raise CannotCreate(
             f"'{link}' is a symbolic link, which no file of a store is: nothing was touched",
             advice="Put the file itself in its place, or choose another name.",
@@ -50,15 +51,25 @@ def check_folder(folder: Path) -> None:
         )
 
 
+def has_only_begun(folder: Path) -> bool:
+    """Whether a run was or is at its start here: nothing is there yet but what precedes a store."""
+    names = [path.name for path in folder.iterdir()]
+    if MANIFEST in names or any(SHARD.fullmatch(name) for name in names):
+        return False
+    # What was listed and is gone had a temporary name.
+    are_known = all(_is_known(folder / name) or not (folder / name).exists() for name in names)
+    return are_known and (bool(names) or folder.name.endswith(".work"))
+
+
 def is_promised(name: str) -> bool:
     """Whether a file of a store has this name that is the same bytes in every run."""
     return name in HEADS or bool(SHARD.fullmatch(name))
 
 
-def links_in(folder: Path) -> list[Path]:
+def links_in(folder: Path, is_meant: Callable[[str], bool] = is_promised) -> list[Path]:
     """The symbolic links that stand in the place of files of a store."""
     with os.scandir(folder) as found:
-        return sorted(Path(one.path) for one in found if one.is_symlink() and _is_name(one.name))
+        return sorted(Path(one.path) for one in found if one.is_symlink() and is_meant(one.name))
 
 
 def temporaries_in(folder: Path) -> list[Path]:

@@ -66,7 +66,7 @@ def parts_of(path: Path) -> Parts:
     for look in looks(path):
         try:
             return _directory(look.place) if look.place.is_dir() else _sealed(look.place)
-        except (StoreDamaged, StoreLocked, DataMissing):
+        except (StoreDamaged, StoreLocked, DataMissing, FileNotFoundError, NotADirectoryError):
             if not look.has_moved():
                 raise
     raise in_motion(path)

@@ -7,13 +7,14 @@ nothing has moved meanwhile; else it is looked at again.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deepfeat.errors import DataMissing, StoreLocked
-from deepfeat.store.folder import is_promised
+from deepfeat.store.folder import has_only_begun, is_promised
 
 LOOKS = 5
 Stamps = dict[str, tuple[int, int, int]]  # name -> inode, bytes, time of modification in ns
@@ -26,13 +27,13 @@ class Look:
     place: Path
     before: Stamps
 
-    def has_moved(self, names: Iterable[str] | None = None) -> bool:
+    def has_moved(self, names: Sequence[str] | None = None) -> bool:
         """Whether one of the files ``names``, or any, is another one now, or gone, or come.
 
         A file that was and is missing says nothing: then any file counts.
         """
         after = _stamps(self.place)
-        if _sealed_beside(self.place) != self.place:
+        if _sealed_beside(self.place) != self.place or not os.path.lexists(self.place):
             return True
         if names is None or not all(name in self.before and name in after for name in names):
             return self.before != after
@@ -54,7 +55,8 @@ def looks(path: Path) -> Iterator[Look]:
     place = _place_of(path)
     for _ in range(LOOKS):
         yield Look(place, _stamps(place))
-        place = _sealed_beside(_place_of(path))
+        place = _sealed_beside(path)
+        place = _place_of(path) if place == path else place
     raise in_motion(path)
 
 
@@ -68,11 +70,18 @@ def in_motion(path: Path) -> StoreLocked:
 
 def _place_of(path: Path) -> Path:
     work = path.with_name(path.name + ".work")
-    if os.path.lexists(path):
-        return path
-    if work.is_dir():
-        return work
-    raise DataMissing(f"there is no store '{path}'", advice="Check the path.")
+    place = work if not os.path.lexists(path) and work.is_dir() else path
+    if not os.path.lexists(place):
+        raise DataMissing(f"there is no store '{path}'", advice="Check the path.")
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # then the look will see it
+        if place.is_dir() and has_only_begun(place):
+            if _sealed_beside(place) != place:
+                return _sealed_beside(place)
+            raise DataMissing(
+                f"there is no store '{path}' yet: a run has only begun it",
+                advice="Wait for the run to go on, or start the same command again.",
+            )
+    return place
 
 
 def _sealed_beside(place: Path) -> Path:

@@ -61,7 +61,7 @@ def verify(path: str | os.PathLike[str], *, deep: bool = False) -> dict[str, Any
         with contextlib.suppress(StoreLocked, FileNotFoundError, NotADirectoryError):
             found = _look(look.place, deep)
             report = _report(look.place, deep, found)
-            if not found.damaged or not look.has_moved(str(one["file"]) for one in found.damaged):
+            if not found.damaged or not look.has_moved([str(one["file"]) for one in found.damaged]):
                 return report
     raise in_motion(Path(path))
 
