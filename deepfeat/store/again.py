@@ -30,7 +30,6 @@ def with_advice(shard: Path, rows: int) -> Iterator[None]:
     except StoreDamaged as error:
         first = "Run" if is_gone(shard) else f"Remove '{shard}' and run"
         what = "its image is" if rows == 1 else f"its {rows} images are"
-        error.advice = error.advice or (
-            f"{first} the same 'deepfeat extract' again: {what} computed again."
-        )
+        how = f"{first} the same 'deepfeat extract' again: {what} computed again."
+        error.advice = f"{error.advice} {how}".strip()
         raise

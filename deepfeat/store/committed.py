@@ -7,14 +7,13 @@ from pathlib import Path
 from deepfeat.errors import DataMissing, StoreDamaged
 from deepfeat.store.again import is_gone, with_advice
 from deepfeat.store.blocks import digest_of, read_header
+from deepfeat.store.folder import IDENTITY
 from deepfeat.store.identity import Identity
 from deepfeat.store.layout import HEADER_BYTES, LARGEST_PLAN, LONGEST_PROVENANCE, key_array
 from deepfeat.store.manifest import Entry, Manifest, entry_for
 from deepfeat.store.plan import PLAN, Plan, load_plan
-from deepfeat.store.small import read_small, refuse_link
+from deepfeat.store.small import read_small
 from deepfeat.store.values import Contents
-
-IDENTITY = "identity.json"
 
 
 def load_identity(folder: Path, manifest: Manifest) -> Identity:
@@ -37,7 +36,6 @@ def load_identity(folder: Path, manifest: Manifest) -> Identity:
 def frozen_plan(folder: Path, manifest: Manifest) -> tuple[Plan, Contents]:
     """Read plan.h5. Raises ``StoreDamaged`` unless its blake3 is the manifest's."""
     path = folder / PLAN
-    refuse_link(path)
     if not path.exists():
         raise StoreDamaged(f"'{path}' is missing")
     header = read_header(path)
@@ -60,7 +58,6 @@ def check_entry(folder: Path, entry: Entry) -> None:
             raise StoreDamaged(
                 f"'{path}' is missing: the manifest names it", expected=f"{entry.rows} rows"
             )
-        refuse_link(path)
         header = read_header(path)
         if header.blake3 != entry.blake3 or HEADER_BYTES + header.length != entry.bytes:
             raise StoreDamaged(f"'{path}' is not the shard that was committed: its header differs")

@@ -84,9 +84,10 @@ def parse_header(block: bytes, file: str) -> Header:
     found = _HEADER.match(block)
     if found is None:
         raise StoreDamaged(
-            f"'{file}' does not begin with the header of a store: it is none, or damaged",
+            f"'{file}' does not begin with the header of a store",
             expected=f"'{MAGIC}' and three more lines",
             found=repr(block[:24]),
+            advice="It is no file of a store, or its first bytes are damaged.",
         )
     header = Header(found[1].decode(), int(found[2]), found[3].decode())
     if header.to_bytes() != block:

@@ -131,9 +131,11 @@ class Store:
         return found
 
     def _index(self) -> dict[bytes, int]:
-        if self._rows is None:
-            self._rows = {key: row for row, key in enumerate(self.items["key"].tolist())}
-        return self._rows
+        rows = self._rows  # another thread may close the store meanwhile
+        if rows is None:
+            rows = {key: row for row, key in enumerate(self.items["key"].tolist())}
+            self._rows = rows
+        return rows
 
     def __getitem__(self, name: tuple[str, int | str]) -> Column:
         """The descriptors of a layer at a stored scale, (N, C), read when indexed."""
@@ -246,7 +248,7 @@ class Store:
         import pandas as pd
 
         frame: dict[str, Any] = {
-            "key": self.keys,
+            "key": pd.Series(self.keys, dtype=object),  # Arrow's texts cannot hold every key
             "status": self.statuses,
             "name": [name_of(int(status)) for status in self.statuses],
             "size": self.items["size"],

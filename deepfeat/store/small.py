@@ -42,13 +42,3 @@ def read_small(path: Path, most: int) -> bytes:
             found=f"{size} bytes",
         )
     return b"".join(pieces)
-
-
-def refuse_link(path: Path) -> None:
-    """Raises ``StoreDamaged`` for a symbolic link: a store's files are all in its own folder."""
-    if path.is_symlink():
-        raise StoreDamaged(
-            f"'{path}' is a symbolic link",
-            expected="a file: no link is followed inside a store",
-            advice="Put the file itself in its place.",
-        )

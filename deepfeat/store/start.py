@@ -6,7 +6,6 @@ target, and nothing is created before the arguments and the free space have been
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,13 @@ from deepfeat.errors import CannotCreate, DataMissing, NotEnoughSpace, StoreDama
 from deepfeat.store.again import is_gone
 from deepfeat.store.blocks import digest_of
 from deepfeat.store.committed import (
-    IDENTITY,
     check_entry,
     entry_of,
     frozen_plan,
     is_planned,
     load_identity,
 )
+from deepfeat.store.folder import IDENTITY, check_folder, temporaries_in
 from deepfeat.store.identity import STORE_DTYPES, Identity, differences, unequal
 from deepfeat.store.manifest import (
     MANIFEST,
@@ -34,12 +33,8 @@ from deepfeat.store.manifest import (
 )
 from deepfeat.store.plan import PLAN, Plan, plan_arrays, plan_pieces
 from deepfeat.store.shard import put
-from deepfeat.store.small import refuse_link
 from deepfeat.store.values import load
 
-OURS = re.compile(
-    r"plan\.h5|identity\.json|manifest\.jsonl|failures\.csv|runs\.jsonl|\.lock|\.tmp-.*"
-)
 ITEM_BYTES = 128  # beside the key: the columns of /items and /rows of an image, with room to spare
 
 
@@ -78,18 +73,8 @@ def check_target(path: Path, folder: Path) -> None:
         raise CannotCreate(f"the folder '{path.parent}' does not exist", advice="Make it first.")
     if folder.exists() and not folder.is_dir():
         raise CannotCreate(f"'{folder}' exists and is no folder", advice="Choose another name.")
-    if folder.is_dir() and not (folder / MANIFEST).exists():
-        foreign = [p.name for p in folder.iterdir() if not _is_ours(p.name)]
-        if foreign:
-            raise CannotCreate(
-                f"'{folder}' exists and is not a store",
-                found=f"'{min(foreign)}' in it",
-                advice="Choose another name; nothing in it was touched.",
-            )
-
-
-def _is_ours(name: str) -> bool:
-    return bool(OURS.fullmatch(name) or SHARD.fullmatch(name))
+    if folder.is_dir():
+        check_folder(folder)
 
 
 def check_space(folder: Path, form: str, given: Given) -> None:
@@ -134,8 +119,8 @@ def begin(folder: Path, given: Given, *, accept_environment: bool, with_read_bac
     StoreDamaged
         A file of the folder is not what the manifest says.
     """
-    files.remove_temporaries(folder)
     if (folder / MANIFEST).exists():
+        _remove_temporaries(folder)
         return _resume(folder, given, accept_environment=accept_environment)
     if shards := sorted(path.name for path in folder.iterdir() if SHARD.fullmatch(path.name)):
         raise StoreDamaged(
@@ -147,6 +132,7 @@ def begin(folder: Path, given: Given, *, accept_environment: bool, with_read_bac
         raise DataMissing(
             f"'{folder}' holds no plan to continue", advice="List the source: without --no-scan."
         )
+    _remove_temporaries(folder)
     arrays = plan_arrays(plan, given.identity, given.environment, given.facts, given.dimensions)
     files.replace(folder / IDENTITY, [given.identity.canonical()])
     header = put(
@@ -158,6 +144,11 @@ def begin(folder: Path, given: Given, *, accept_environment: bool, with_read_bac
     manifest = Manifest(given.identity.sha256, header.blake3)
     manifest.save(folder)
     return Begun(plan, manifest, given.dimensions, given.environment, given.facts, False, {})
+
+
+def _remove_temporaries(folder: Path) -> None:
+    for path in temporaries_in(folder):
+        files.remove(path)
 
 
 def _resume(folder: Path, given: Given, *, accept_environment: bool) -> Begun:
@@ -214,10 +205,9 @@ def _adopt(
             entry.name for entry in manifest.entries.values()
         }:
             continue
-        if path.is_dir() and not path.is_symlink():
+        if path.is_dir():
             continue  # not ours
         try:
-            refuse_link(path)
             contents = load(path, "shard")
             number = int(contents.walked.attributes["shard"])
             is_ours = (

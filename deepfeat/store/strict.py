@@ -18,7 +18,7 @@ import numpy as np
 from h5py import h5a, h5d, h5f, h5fd, h5g, h5l, h5o, h5p, h5s, h5t
 
 from deepfeat.errors import StoreDamaged
-from deepfeat.store.blocks import Block, Walked, read_header, unreadable
+from deepfeat.store.blocks import Block, Walked, seen, unreadable
 from deepfeat.store.layout import (
     ATTRIBUTES,
     COMMON_ATTRIBUTES,
@@ -55,10 +55,10 @@ def walk(path: Path) -> Walked:
     StoreDamaged
         Naming the object that does not belong into a store.
     """
-    header = read_header(path)
+    header, mtime_ns = seen(path)
     reading = Reading(path)
     try:
-        return _walk(path, header, reading)
+        return _walk(path, header, mtime_ns, reading)
     except (StoreDamaged, *FOREIGN) as error:
         if reading.failed is not None:
             raise unreadable(path, reading.failed) from reading.failed
@@ -72,7 +72,7 @@ def walk(path: Path) -> Walked:
         reading.close()
 
 
-def _walk(path: Path, header: Header, reading: Reading) -> Walked:
+def _walk(path: Path, header: Header, mtime_ns: int, reading: Reading) -> Walked:
     access = h5p.create(h5p.FILE_ACCESS)
     access.set_file_locking(False, True)
     access.set_fileobj_driver(h5fd.fileobj_driver, reading)
@@ -86,7 +86,7 @@ def _walk(path: Path, header: Header, reading: Reading) -> Walked:
         file.close()
     _no_overlap(blocks)
     _complete(header.form, blocks)
-    return Walked(path, header, attributes, blocks)
+    return Walked(path, header, mtime_ns, attributes, blocks)
 
 
 def _address(thing: Any) -> tuple[int, int]:

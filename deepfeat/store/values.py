@@ -126,7 +126,7 @@ def _checked_keys(walked: Walked) -> NDArray[Any]:
     count = block.shape[0]
     pieces: list[NDArray[Any]] = []
     for start in range(0, count, KEYS_AT_ONCE):
-        keys = walked.rows("items/key", start, min(start + KEYS_AT_ONCE, count))
+        keys = walked.rows("items/key", np.arange(start, min(start + KEYS_AT_ONCE, count)))
         _check_keys(keys, start, pieces[-1][-1] if pieces else None)
         pieces.append(keys)
     return np.concatenate(pieces)

@@ -11,7 +11,8 @@ from deepfeat.errors import StoreDamaged
 from deepfeat.store.layout import FORMS, HEADER_BYTES, Header, key_fault, parse_header
 from deepfeat.store.matrix import combine, unit
 from deepfeat.store.plan import Changes, Listed, freeze
-from deepfeat.store.shard import PAGE, Sparse, joined
+from deepfeat.store.shard import joined
+from deepfeat.store.sparse import PAGE, Sparse
 
 KEYS = st.sets(st.binary(min_size=1, max_size=8).filter(lambda key: not key_fault(key)), min_size=1)
 

@@ -67,6 +67,9 @@ ODD: dict[str, Callable[[Path], object]] = {
 }
 
 
+LINKS = [name for name in ODD if name.startswith("link")]
+
+
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(tmp_path_factory.mktemp("small") / "good", "shards")
@@ -94,28 +97,24 @@ def test_a_file_of_a_store_that_is_none_is_refused_at_once(
     with pytest.raises(DeepfeatError) as refused:
         open_store(folder)
     assert refused.value.exit_status == 65
-    if odd != "link to nothing" or name != "manifest.jsonl":  # then it is told to be no store
-        assert name in str(refused.value)
-        assert name in [one["file"] for one in verify(folder, deep=True)["damaged"]]
-    if name != "manifest.jsonl" or odd != "link to nothing":
-        with pytest.raises(StoreDamaged, match=name):
-            resume(folder)
+    assert name in str(refused.value)
+    assert name in [one["file"] for one in verify(folder, deep=True)["damaged"]]
+    with pytest.raises(CannotCreate if odd in LINKS else StoreDamaged, match=name):
+        resume(folder)
     assert time.perf_counter() - started < 2
 
 
-@pytest.mark.parametrize("odd", [name for name in ODD if name != "folder"])
+@pytest.mark.parametrize("odd", [name for name in ODD if name not in ("folder", *LINKS)])
 @pytest.mark.parametrize("name", REPORTS)
 def test_a_report_is_put_in_the_place_of_what_is_none(folder: Path, name: str, odd: str) -> None:
-    """Both are derived; where a link led, nothing is read or written."""
+    """Both are derived."""
     right = (folder / "failures.csv").read_bytes()
     (folder / name).unlink()
     ODD[odd](folder / name)
-    elsewhere = folder.parent / "elsewhere"
-    before = elsewhere.read_bytes() if elsewhere.exists() else b""
     started = time.perf_counter()
     resume(folder)
     assert time.perf_counter() - started < 4
-    assert (folder / name).is_file() and not (folder / name).is_symlink()
+    assert (folder / name).is_file()
     if name == "runs.jsonl":
         *_, line = (folder / name).read_text().splitlines()
         assert json.loads(line)["finished"] is True
@@ -124,7 +123,21 @@ def test_a_report_is_put_in_the_place_of_what_is_none(folder: Path, name: str, o
         assert [line.split(b",")[:3] for line in lines] == [
             line.split(b",")[:3] for line in right.splitlines()
         ]
-    assert (elsewhere.read_bytes() if elsewhere.exists() else b"") == before
+
+
+@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("leads", ["/dev/zero", "elsewhere", "nothing"])
+def test_a_report_beside_a_sealed_file_is_not_written_through_a_link(
+    tmp_path: Path, name: str, leads: str
+) -> None:
+    (tmp_path / "elsewhere").write_text("dear")
+    report = tmp_path / f"x.h5.{name}"
+    report.symlink_to(leads)
+    make(tmp_path / "x.h5", "sealed")
+    assert report.is_file() and not report.is_symlink()
+    assert b"dear" not in report.read_bytes()
+    assert (tmp_path / "elsewhere").read_text() == "dear"
+    assert not (tmp_path / "nothing").exists()
 
 
 @pytest.mark.parametrize("name", REPORTS)
