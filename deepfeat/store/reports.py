@@ -19,7 +19,7 @@ from pathlib import Path
 from deepfeat import files
 from deepfeat.status import CASES, Status
 
-REPORTS = ("failures.csv", "runs.jsonl")
+REPORTS = {"failures.csv": b"key,status,", "runs.jsonl": b'{"started": '}  # and how each begins
 COLUMNS = ("key", "status", "name", "detail", "size", "advice")
 
 
