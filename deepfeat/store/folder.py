@@ -87,10 +87,9 @@ def _is_temporary(name: str) -> bool:
 
 
 def _is_known(path: Path) -> bool:
-    """Whether we wrote it, or began to: what was not finished may be cut, or end in zeros."""
+    """Whether we wrote it, or began to."""
     if head := BEGUN.get(path.name):
-        begun = _start_of(path, len(head))
-        return begun is not None and head.startswith(begun.rstrip(b"\0"))
+        return may_begin(path, head)
     if path.name == IDENTITY:
         text = _start_of(path, LARGEST_IDENTITY) or b""
         try:
@@ -102,6 +101,12 @@ def _is_known(path: Path) -> bool:
         return form is not None and read_header(path).form == form
     except DeepfeatError:
         return False
+
+
+def may_begin(path: Path, head: bytes) -> bool:
+    """Whether a file begins with ``head``, or was cut, or lost to zeros, before its end."""
+    begun = None if path.is_symlink() else _start_of(path, len(head))
+    return begun is not None and head.startswith(begun.rstrip(b"\0"))
 
 
 def _start_of(path: Path, most: int) -> bytes | None:

@@ -7,13 +7,12 @@ nothing has moved meanwhile; else it is looked at again.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepfeat.errors import DataMissing, StoreLocked
+from deepfeat.errors import DataMissing, NoPermission, StoreLocked
 from deepfeat.store.folder import has_only_begun, is_promised
 
 LOOKS = 5
@@ -73,15 +72,19 @@ def _place_of(path: Path) -> Path:
     place = work if not os.path.lexists(path) and work.is_dir() else path
     if not os.path.lexists(place):
         raise DataMissing(f"there is no store '{path}'", advice="Check the path.")
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # then the look will see it
-        if place.is_dir() and has_only_begun(place):
-            if _sealed_beside(place) != place:
-                return _sealed_beside(place)
-            raise DataMissing(
-                f"there is no store '{path}' yet: a run has only begun it",
-                advice="Wait for the run to go on, or start the same command again.",
-            )
-    return place
+    try:
+        if not place.is_dir() or not has_only_begun(place):
+            return place
+    except PermissionError as error:
+        raise NoPermission(f"'{place}' may not be read", advice="Check its permissions.") from error
+    except (FileNotFoundError, NotADirectoryError):
+        return place  # it moves: the look will see that
+    if _sealed_beside(place) != place:
+        return _sealed_beside(place)
+    raise DataMissing(
+        f"there is no store '{path}' yet: a run has only begun it",
+        advice="Wait for the run to go on, or start the same command again.",
+    )
 
 
 def _sealed_beside(place: Path) -> Path:

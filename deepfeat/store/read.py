@@ -41,12 +41,17 @@ def open_store(path: str | os.PathLike[str]) -> Store:
         There is no such store, or it may not be read.
     StoreDamaged
         It is no store, or damaged; the message names the object.
+    StoreLocked
+        It changed all the time while it was opened.
     """
     return Store(parts_of(Path(path)))
 
 
 class Store:
-    """An open store, read-only. Made by ``open_store``.
+    """An open store, read-only. Made by ``open_store``; several threads may read it.
+
+    It knows its files: where one is no longer what it was at opening, reading rows raises
+    ``StoreLocked`` (the store changed: open it again), and never gives rows of another.
 
     Attributes
     ----------
@@ -182,6 +187,8 @@ class Store:
             An unknown layer, scale or name, or one that the store does not keep.
         DataError
             An unknown key; with ``missing="raise"``, a hole.
+        StoreLocked
+            A file was replaced, cut, removed or written to since the store was opened.
         """
         layer = self._layer(layer)
         columns = self._scales([scales] if isinstance(scales, (int, str)) else scales)

@@ -20,7 +20,7 @@ from deepfeat.errors import CannotCreate, DataMissing, DeepfeatError, StoreDamag
 from deepfeat.status import CASES, Status
 from deepfeat.store.small import read_small
 
-REPORTS = ("failures.csv", "runs.jsonl")
+REPORTS = {"failures.csv": b"key,status,", "runs.jsonl": b'{"started": '}  # and how each begins
 MOST_BYTES = 1 << 24  # of a report that is read again; what is larger is none of ours
 COLUMNS = ("key", "status", "name", "detail", "size", "advice")
 

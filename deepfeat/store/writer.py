@@ -13,7 +13,9 @@ from pathlib import Path
 from deepfeat import files
 from deepfeat.errors import CannotCreate, DeepfeatError, StoreDamaged
 from deepfeat.store.commit import StoreWriter, Work
+from deepfeat.store.folder import may_begin
 from deepfeat.store.identity import Identity
+from deepfeat.store.layout import MAGIC
 from deepfeat.store.lock import LOCK, acquire
 from deepfeat.store.plan import Changes, Listed, Plan, freeze, listed_of
 from deepfeat.store.reports import REPORTS, report_path
@@ -177,7 +179,17 @@ def _finished(target: Path, folder: Path, identity: Identity) -> Plan:
 
 
 def _tidy(target: Path, form: str) -> None:
-    """Remove what a killed run left aside next to a sealed file, by its exact names only."""
-    if form == "sealed":
-        for path in (target, *(report_path(target, form, name) for name in REPORTS)):
-            files.remove(files.aside_of(path))
+    """Remove what a killed run left aside next to a sealed file. Raises ``CannotCreate`` for what
+    only has the name of it."""
+    if form != "sealed":
+        return
+    heads = {target: MAGIC.encode()}
+    heads |= {report_path(target, form, name): head for name, head in REPORTS.items()}
+    for path, head in heads.items():
+        aside = files.aside_of(path)
+        if os.path.lexists(aside) and not may_begin(aside, head):
+            raise CannotCreate(
+                f"'{aside}' is none of ours, and in the way of '{path}'",
+                advice="Move it away, or choose another name; it was not touched.",
+            )
+        files.remove(aside)

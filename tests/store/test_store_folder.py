@@ -192,6 +192,33 @@ def test_files_of_the_users_in_a_store_of_ours_stay(tmp_path: Path) -> None:
     assert {name: (path / name).read_text() for name in mine} == mine
 
 
+ASIDE = (".tmp-x.h5", ".tmp-x.h5.failures.csv", ".tmp-x.h5.runs.jsonl")
+
+
+@pytest.mark.parametrize("name", ASIDE)
+def test_a_file_of_the_users_in_the_way_of_a_sealed_one_is_left_as_it_is(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(CannotCreate, match=f"{name}' is none of ours"):
+        opened(tmp_path / "x.h5", "sealed")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("begun", [b"", bytes(3000), "whole"])
+@pytest.mark.parametrize("name", ASIDE)
+def test_what_a_killed_run_left_beside_a_sealed_file_goes(
+    tmp_path: Path, name: str, begun: bytes | str
+) -> None:
+    path = make(tmp_path / "x.h5", "sealed")
+    whole = (tmp_path / name.removeprefix(".tmp-")).read_bytes()
+    (tmp_path / name).write_bytes(whole if isinstance(begun, str) else begun)
+    with opened(path, "sealed") as run:
+        assert run.complete
+    assert not (tmp_path / name).exists()
+
+
 # Links.
 
 PROMISED = ("manifest.jsonl", "identity.json", "plan.h5", "000000.h5")
