@@ -8,6 +8,7 @@ downloads lie, and whether there may be any.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -16,24 +17,27 @@ from pathlib import Path
 
 TEMPORARY = ".tmp-"
 BLOCK = 1 << 20
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK)
 
 
 def write_aside(
     path: Path,
     pieces: Iterable[bytes | memoryview],
     head: Callable[[], bytes] | None = None,
+    mode: int = 0o666,
 ) -> Path:
     """Write ``pieces`` to a fresh temporary file beside ``path``, fsync it, return its path.
 
     ``head`` is called after the last piece and its bytes overwrite the start of the file: a
-    checksum of what was streamed can so stand before it.
+    checksum of what was streamed can so stand before it. ``mode`` is what the file's permissions
+    are, less the umask.
 
     Raises ``OSError`` after removing the temporary file; a failed fsync is never retried on the
     same file, because Linux may report success the second time for pages it has dropped.
     """
     aside = aside_of(path)
     descriptor = os.open(
-        aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
+        aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode
     )
     try:
         try:
@@ -70,6 +74,24 @@ def publish(aside: Path, path: Path) -> None:
     fsync_folder(path.parent)
 
 
+def publish_new(aside: Path, path: Path) -> None:
+    """Give a finished temporary file its name, durably, but never in the place of another file.
+
+    Raises ``FileExistsError`` where there is one; both stay as they are.
+    """
+    try:
+        os.link(aside, path)  # unlike a rename, it fails where there is something
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if os.path.lexists(path):  # the best there is on a file system without hard links
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+        publish(aside, path)
+        return
+    aside.unlink()
+    fsync_folder(path.parent)
+
+
 def replace(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
     """Write a whole new file in the place of ``path``: old or new, never a mixture."""
     publish(write_aside(path, pieces), path)
@@ -87,12 +109,6 @@ def fsync_folder(folder: Path) -> None:
 def remove(path: Path) -> None:
     """Remove a file, if it is there; for what a failed or finished writer leaves behind."""
     with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-
-
-def remove_temporaries(folder: Path) -> None:
-    """Remove what an interrupted writer left aside. Only under the folder's lock."""
-    for path in folder.glob(TEMPORARY + "*"):
         path.unlink()
 
 

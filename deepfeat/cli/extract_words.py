@@ -63,7 +63,9 @@ def dry_run_text(answer: dict[str, Any]) -> str:
 def summary_text(summary: dict[str, Any]) -> str:
     """What the run did, and where to look next."""
     failures = _counts(summary["failures"])
-    changes = ", ".join(f"{n} {what}" for what, n in summary["changes"].items() if n)
+    changes = dict(summary["changes"])
+    touched = changes.pop("touched")
+    changed = ", ".join(f"{n} {what}" for what, n in changes.items() if n)
     computed, rate = summary["computed"], summary["images_per_second"]
     share = ", ".join(f"{name} {100 * part:.0f} %" for name, part in summary["share"].items())
     done = f"{computed} images in {duration(summary['seconds'])}, {rate:.2f} images/s ({share})"
@@ -76,10 +78,21 @@ def summary_text(summary: dict[str, Any]) -> str:
             ("duplicates", summary["duplicates"] or None),
             ("computed", done if computed else "nothing to do: everything was there"),
             ("weights", _weights_words(summary["weights"], True) if summary["untrained"] else None),
-            ("source changed", changes and f"{changes} since the start; not taken in"),
+            ("source changed", changed and f"{changed} since the start; not taken in"),
+            ("", f"{touched} have another time, and the size they had" if touched else None),
+            ("shards", _again(**summary["shards_again"])),
             ("next", f"deepfeat info {summary['store']}"),
         ]
     )
+
+
+def _again(gone: int, differing: int) -> str:
+    """Of shards that were gone when the run began; empty if none was."""
+    if not gone:
+        return ""
+    what = "1 shard was gone and is" if gone == 1 else f"{gone} shards were gone and are"
+    same = f"{differing} with other bytes than before" if differing else "with the same bytes"
+    return f"{what} computed again, {same}"
 
 
 def _counts(numbers: dict[str, int]) -> str:

@@ -11,7 +11,7 @@ from deepfeat.cli.table import facts, size, table
 from deepfeat.errors import printable
 
 
-@click.command(epilog=exits(0, 64, 65, 66, 70, 75, 77))
+@click.command(epilog=exits(0, 64, 65, 66, 70, 74, 75, 77))
 @click.argument("store")
 @click.option("--keys", is_flag=True, help="List every key with its status.")
 @click.option("--failures", is_flag=True, help="List the holes with status and advice.")

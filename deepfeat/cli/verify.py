@@ -10,7 +10,7 @@ from deepfeat.cli.options import exits, print_json, with_output_options
 from deepfeat.cli.table import facts, size, table
 
 
-@click.command(epilog=exits(0, 64, 65, 66, 70, 77))
+@click.command(epilog=exits(0, 64, 65, 66, 70, 74, 77))
 @click.argument("store")
 @click.option("--deep", is_flag=True, help="Read every byte and value against its checksum.")
 @with_output_options

@@ -172,7 +172,7 @@ class _Worker:
         started = time.monotonic()
         deadline = started + self._settings.timeout_s
         try:
-            self._send({"size": task.size, "mtime_ns": task.mtime_ns}, os.fsencode(task.path))
+            self._send({"size": task.size}, os.fsencode(task.path))
             header, body = self._receive(deadline)
         except _Ended as ended:
             code = self._kill()

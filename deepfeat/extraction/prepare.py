@@ -23,11 +23,10 @@ from deepfeat.tables import look_up
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A file to prepare, and what the listing found: bytes and nanoseconds, -1 not to compare."""
+    """A file to prepare, and the bytes that the listing found, -1 not to compare."""
 
     path: str | bytes | os.PathLike[str]
     size: int = -1
-    mtime_ns: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,6 @@ def prepare_file(task: Task, settings: Settings) -> Decoded:
         background=settings.background,
         limits=settings.limits,
         size=task.size,
-        mtime_ns=task.mtime_ns,
     )
     return prepare(image, settings, started=started)
 

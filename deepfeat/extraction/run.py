@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
@@ -159,7 +160,8 @@ def run(
     limit.check(failures, meter.total)
     return summary | {
         "resumed": resumed,
-        "changes": {"new": changes.new, "changed": changes.changed, "gone": changes.gone},
+        "changes": asdict(changes),
+        "shards_again": {"gone": writer.gone, "differing": len(writer.differing)},
         "exit_status": 1 if failures and not limit.is_set else 0,
     }
 

@@ -29,9 +29,9 @@ class Source:
     listing: Listing = field(default_factory=lambda: Listing(()))
 
     def task(self, listed: Listed) -> Task:
-        """Where to read an image of the plan, and what it was when it was listed."""
+        """Where to read an image of the plan, and its size when it was listed."""
         place = self.places.get(listed.key) or self.root / os.fsdecode(listed.key)
-        return Task(place, listed.size, listed.mtime_ns)
+        return Task(place, listed.size)
 
     def listed(self) -> list[Listed]:
         """Size and time of every file as it is now; -1 where it cannot be asked."""

@@ -127,7 +127,7 @@ def serve(source: IO[bytes], sink: IO[bytes]) -> None:
     write_message(sink, {"ready": os.getpid()})
     while message := _read_message(source):
         header, path = message
-        task = Task(path, int(str(header["size"])), int(str(header["mtime_ns"])))
+        task = Task(path, int(str(header["size"])))
         signal.setitimer(signal.ITIMER_REAL, settings.timeout_s + GRACE_S)
         answered, pieces = answer(prepare_file(task, settings))
         signal.setitimer(signal.ITIMER_REAL, 0)

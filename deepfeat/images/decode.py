@@ -87,7 +87,6 @@ def decode_file(
     background: Background = WHITE,
     limits: Limits | None = None,
     size: int = -1,
-    mtime_ns: int = -1,
 ) -> Image:
     """Read and decode one file.
 
@@ -100,8 +99,8 @@ def decode_file(
     background : tuple of three int
         Colour under transparent pixels.
     limits : Limits, optional
-    size, mtime_ns : int
-        What a listing found; a file that differs is ``changed``. -1: do not compare.
+    size : int
+        Bytes that a listing found; a file of another size is ``changed``. -1: do not compare.
 
     Returns
     -------
@@ -109,7 +108,7 @@ def decode_file(
         For every file, however broken.
     """
     limits = limits or Limits()
-    contents = read_file(path, limits, size=size, mtime_ns=mtime_ns)
+    contents = read_file(path, limits, size=size)
     if contents.status is Status.OK:
         name = os.fsdecode(os.path.basename(path))  # noqa: PTH119  (the path may be bytes)
         return decode_bytes(

@@ -42,20 +42,19 @@ def read_file(
     limits: Limits,
     *,
     size: int = -1,
-    mtime_ns: int = -1,
 ) -> Contents:
     """Read a regular file whole.
 
     Parameters
     ----------
-    size, mtime_ns : int
-        What a listing found; a file that differs is ``changed``. -1: do not compare.
+    size : int
+        Bytes that a listing found; a file of another size is ``changed``. -1: do not compare. Its
+        time is no matter: a copy has another one, and the contents are what is hashed and kept.
     """
-    expected = (size, mtime_ns)
     try:
         for _ in range(ATTEMPTS):
             try:
-                return _read_once(os.fsencode(path), limits, expected)
+                return _read_once(os.fsencode(path), limits, size)
             except _Moved:
                 continue
     except OSError as error:
@@ -66,15 +65,15 @@ def read_file(
     return Contents(Status.CHANGED, b"", -1, "the file changed each time it was read")
 
 
-def _read_once(path: bytes, limits: Limits, expected: tuple[int, int]) -> Contents:
+def _read_once(path: bytes, limits: Limits, listed: int) -> Contents:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             return Contents(Status.UNREADABLE, b"", -1, "not a regular file")
         size = before.st_size
-        if _differs(expected, before):
-            return Contents(Status.CHANGED, b"", size, "size or time differs from the listing")
+        if listed not in (-1, size):
+            return Contents(Status.CHANGED, b"", size, f"{size} bytes, {listed} when it was listed")
         if size > limits.max_bytes:
             detail = f"{size} bytes, the limit is {limits.max_bytes}"
             return Contents(Status.TOO_LARGE, b"", size, detail)
@@ -85,11 +84,6 @@ def _read_once(path: bytes, limits: Limits, expected: tuple[int, int]) -> Conten
         return Contents(Status.OK if data else Status.EMPTY, data, size, "")
     finally:
         os.close(descriptor)
-
-
-def _differs(expected: tuple[int, int], found: os.stat_result) -> bool:
-    pairs = zip(expected, (found.st_size, found.st_mtime_ns), strict=True)
-    return any(wanted != -1 and wanted != there for wanted, there in pairs)
 
 
 def _read_whole(descriptor: int, size: int) -> bytes:

@@ -1,7 +1,7 @@
 """One layer at one scale as an array that is read when it is indexed.
 
-A column spans the files of its store; each is a memory map at a known offset, so that a few
-scattered rows cost a few pages and no call into HDF5.
+A column spans the files of its store; rows are read at known offsets, so that a few scattered ones
+cost a few small reads and no call into HDF5.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfeat.errors import DataMissing, StoreLocked
 from deepfeat.store.blocks import Walked
 from deepfeat.store.layout import descriptor_path
 
@@ -58,21 +57,7 @@ class Column:
         """Rows in any order, (k,) -> (k, C)."""
         out = np.empty((len(rows), self.shape[1]), self.dtype)
         owners = np.searchsorted(self._starts, rows, side="right") - 1
-        try:
-            for owner in np.unique(owners):
-                is_its = owners == owner
-                within = rows[is_its] - self._starts[owner]
-                out[is_its] = self._from(self._files[owner], within)
-        except (DataMissing, FileNotFoundError) as error:
-            raise StoreLocked(
-                "the store changed while it was read", advice="Open it again."
-            ) from error
+        for owner in np.unique(owners):
+            is_its = owners == owner
+            out[is_its] = self._files[owner].rows(self._name, rows[is_its] - self._starts[owner])
         return out
-
-    def _from(self, file: Walked, rows: NDArray[np.int64]) -> NDArray[Any]:
-        first, last = int(rows[0]), int(rows[-1])
-        is_run = len(rows) == last - first + 1 and bool((np.diff(rows) == 1).all())
-        if is_run:
-            return file.rows(self._name, first, last + 1)
-        mapped: NDArray[Any] = file.mapped(self._name)[rows]
-        return mapped

@@ -20,6 +20,7 @@ import numpy as np
 
 from deepfeat.errors import DeepfeatError
 from deepfeat.status import CASES, Status
+from deepfeat.store.again import with_advice
 from deepfeat.store.identity import canonical_json
 from deepfeat.store.layout import HEADER_BYTES, SCHEMA, key_array, printable
 from deepfeat.store.manifest import Manifest, entry_for, shard_name
@@ -29,7 +30,6 @@ from deepfeat.store.rows import ShardRows, settle
 from deepfeat.store.seal import remove_work, seal
 from deepfeat.store.shard import as_store_error, pieces_of, put
 from deepfeat.store.start import Begun, Given
-from deepfeat.store.strict import walk
 from deepfeat.store.values import load
 
 
@@ -56,6 +56,10 @@ class StoreWriter:
         Frozen at the first start.
     changes : Changes
         The source now against the plan; not taken in.
+    gone : int
+        Shards that were committed once but were no longer there: they are computed again.
+    differing : list of str
+        Those of them that came out with other bytes than before.
     """
 
     def __init__(
@@ -74,6 +78,8 @@ class StoreWriter:
         self._work = work
         self._command = command
         self._started = time.time()
+        self.gone = 0 if work is None else len(work.begun.gone)
+        self.differing: list[str] = []
         self._details: dict[bytes, str] = {}
         self._is_reported = False
 
@@ -161,6 +167,9 @@ class StoreWriter:
         with as_store_error(work.folder):
             manifest.save(work.folder)
         work.manifest = manifest
+        before = work.begun.gone.get(number)
+        if before is not None and before.blake3 != entry.blake3:
+            self.differing.append(entry.name)
         self._details.update(zip(keys, rows.details, strict=False))
 
     def finish(self) -> None:
@@ -223,8 +232,9 @@ class StoreWriter:
         for number, entry in sorted(work.manifest.entries.items()):
             if not entry.holes:
                 continue
-            shard = walk(work.folder / entry.name)
-            statuses, sizes = shard.array("items/status"), shard.array("items/size")
+            with with_advice(work.folder / entry.name, entry.rows):
+                items = load(work.folder / entry.name, "shard").items
+            statuses, sizes = items["status"], items["size"]
             for one, status, size in zip(self.shard(number), statuses, sizes, strict=True):
                 if status != Status.OK:
                     detail = self._details.get(one.key, "")

@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from deepfeat.errors import StoreDamaged, UsageError
+from deepfeat.store.layout import LONGEST_NAME, MOST_COLUMNS
+from deepfeat.store.shape import choice, flag, number, record, sequence, text, whole
 
 POOLINGS = ("floor", "ceil", "as-built")
 AGGREGATES = ("none", "mean", "max")
@@ -85,6 +87,12 @@ class Identity:
                 raise UsageError(
                     f"{field} is {list(names)}", expected="distinct names without '/', at least one"
                 )
+        if (count := len(self.network.layers) * len(self.columns)) > MOST_COLUMNS:
+            raise UsageError(
+                f"{count} descriptors an image: layers times scales",
+                expected=f"at most {MOST_COLUMNS}",
+                advice="Choose fewer layers or scales, or several stores.",
+            )
 
     def canonical(self) -> bytes:
         """Return the canonical JSON, UTF-8."""
@@ -115,10 +123,12 @@ class Identity:
     @classmethod
     def from_value(cls, value: object) -> Identity:
         """Build from parsed JSON. Raises ``StoreDamaged`` naming the field that is wrong."""
-        parts = _fields_of(value, "identity", cls)
-        network = _fields_of(parts["network"], "identity.network", NetworkPart)
-        image = _fields_of(parts["image"], "identity.image", ImagePart)
-        sampling = _fields_of(parts["sampling"], "identity.sampling", SamplingPart)
+        SHAPE(value, "identity")
+        parts: Any = value
+        network, image, sampling = (dict(parts[name]) for name in ("network", "image", "sampling"))
+        network["layers"] = tuple(network["layers"])
+        image["background"] = tuple(image["background"])
+        sampling["scales"] = tuple(sampling["scales"])
         try:
             return cls(NetworkPart(**network), ImagePart(**image), SamplingPart(**sampling))
         except UsageError as error:
@@ -160,39 +170,49 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not a number of JSON")
 
 
-# The types of the fields by their annotation, as parsed JSON shows them.
-_PLAIN: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "bool": (bool,),
-    "int": (int,),
-    "Mapping[str, object]": (dict,),
-    "tuple[str, ...]": (list,),
-    "tuple[int, int, int]": (list,),
-}
-_ELEMENTS: dict[str, type] = {"tuple[str, ...]": str, "tuple[int, int, int]": int}
-
-
-def _fields_of(value: object, what: str, kind: type) -> dict[str, Any]:
-    names = {field.name: str(field.type) for field in fields(kind)}
-    if not isinstance(value, dict) or set(value) != set(names):
-        found = sorted(value) if isinstance(value, dict) else type(value).__name__
-        raise StoreDamaged(
-            f"{what} has other fields", expected=str(sorted(names)), found=str(found)[:500]
-        )
-    return {name: _typed(value[name], f"{what}.{name}", kind) for name, kind in names.items()}
-
-
-def _typed(value: Any, what: str, annotation: str) -> Any:
-    if annotation not in _PLAIN:
-        return value  # a part: looked into by the caller
-    fits = type(value) in _PLAIN[annotation]
-    element = _ELEMENTS.get(annotation)
-    if fits and element is not None:
-        fits = all(type(one) is element for one in value)
-        fits = fits and (element is str or len(value) == 3)
-        value = tuple(value)
-    if not fits:
-        raise StoreDamaged(
-            f"{what} has the wrong type", expected=annotation, found=str(value)[:200]
-        )
-    return value
+_NAME = text(LONGEST_NAME, least=1, is_name=True)
+_NAMES = sequence(_NAME, 1, MOST_COLUMNS)
+SHA256 = text(64, least=64, is_name=True)
+PREPROCESSING = record(
+    {
+        "order": choice("RGB", "BGR"),
+        "range": choice(1, 255),
+        "mean": sequence(number(-1e9, 1e9), 3, 3),
+        "std": sequence(number(0, 1e9), 3, 3),
+    }
+)
+SHAPE = record(
+    {
+        "network": record(
+            {
+                "name": _NAME,
+                "weights_sha256": SHA256,
+                "pooling": choice(*POOLINGS),
+                "preprocessing": PREPROCESSING,
+                "layers": _NAMES,
+            }
+        ),
+        "image": record(
+            {
+                "exif": flag,
+                "background": sequence(whole(0, 255), 3, 3),
+                "long_side": _NAME,
+                "filter": _NAME,
+                "upscale": flag,
+                "max_pixels": whole(1),
+                "max_bytes": whole(1),
+            }
+        ),
+        "sampling": record(
+            {
+                "view": _NAME,
+                "scales": _NAMES,
+                "mirror": flag,
+                "over_positions": _NAME,
+                "across_scales": choice(*AGGREGATES),
+                "precision": _NAME,
+                "store_dtype": choice(*STORE_DTYPES),
+            }
+        ),
+    }
+)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from deepfeat.status import name_of
 from deepfeat.store.layout import SCHEMA
+from deepfeat.store.place import in_motion
 from deepfeat.store.read import Store
 
 
@@ -13,7 +16,6 @@ def describe(store: Store) -> dict[str, object]:
     """Return the JSON values of ``deepfeat.info/1``."""
     codes, counts = np.unique(store.statuses, return_counts=True)
     dtype = store.identity.sampling.store_dtype
-    names = list(store.path.iterdir()) if store.path.is_dir() else [store.path]
     return {
         "schema": "deepfeat.info/1",
         "store": str(store.path),
@@ -35,7 +37,15 @@ def describe(store: Store) -> dict[str, object]:
         "provenance": store.provenance,
         "environments": store.provenance["environments"],
         "removed": 0,
-        "bytes": sum(path.stat().st_size for path in names if path.is_file()),
+        "bytes": _bytes_of(store.path),
         "complete": store.complete,
         "planned": store.planned,
     }
+
+
+def _bytes_of(place: Path) -> int:
+    try:
+        paths = list(place.iterdir()) if place.is_dir() else [place]
+        return sum(path.stat().st_size for path in paths if not path.is_dir())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise in_motion(place) from error

@@ -26,6 +26,10 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 FORMS = ("plan", "shard", "sealed")
 LONGEST_KEY = 4096
 LONGEST_PROVENANCE = 1 << 20
+MOST_SHARDS = 100_000
+LARGEST_PLAN = 1 << 33  # bytes
+LONGEST_NAME = 512  # bytes of a layer's or a scale's name
+MOST_COLUMNS = 2000  # layers times stored scales
 
 # Column of /items -> (dtype, shape behind the first axis). "S": bytes as wide as the longest key.
 ITEMS: dict[str, tuple[str, tuple[int, ...]]] = {

@@ -7,17 +7,21 @@ into it (pid, host, since, command) serves the message only.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import socket
+import stat
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepfeat.errors import CannotCreate, StoreLocked
+from deepfeat.errors import CannotCreate, StoreError, StoreLocked
 
 LOCK = ".lock"
+SIGNATURE = b'{"pid": '  # what the signature begins with
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 def acquire(folder: Path, *, wait: bool = False, command: Sequence[str] = ()) -> int:
@@ -27,13 +31,16 @@ def acquire(folder: Path, *, wait: bool = False, command: Sequence[str] = ()) ->
     ------
     StoreLocked
         Another process holds it, or the file system has no locks.
+    CannotCreate
+        ``.lock`` may not be made, or is something else than a file.
+    StoreError
+        The disk failed.
+    FileNotFoundError
+        The folder is gone: the holder that was waited for has sealed it.
     """
     path = folder / LOCK
     while True:
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise CannotCreate(f"'{path}' cannot be opened: {error.strerror}") from error
+        descriptor = _open(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             if _is_still(path, descriptor):
@@ -48,6 +55,8 @@ def acquire(folder: Path, *, wait: bool = False, command: Sequence[str] = ()) ->
             ) from error
         except OSError as error:
             os.close(descriptor)
+            if error.errno not in NO_LOCKS:
+                raise _failed(path, error) from error
             raise StoreLocked(
                 f"'{folder}' cannot be locked: {error.strerror}",
                 advice="Work on a local disk; --no-lock goes on without, and nothing then keeps "
@@ -57,6 +66,33 @@ def acquire(folder: Path, *, wait: bool = False, command: Sequence[str] = ()) ->
             os.close(descriptor)
             raise
         os.close(descriptor)  # the holder we waited for removed the file: take the new one
+
+
+def _open(path: Path) -> int:
+    """Open the lock file, or make it; nothing else than a file is waited for or written to."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno == errno.EIO:
+            raise _failed(path, error) from error
+        raise CannotCreate(f"'{path}' cannot be opened: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise CannotCreate(
+            f"'{path}' is not a regular file: it is left as it is",
+            advice="Remove it if nobody needs it, or choose another name.",
+        )
+    return descriptor
+
+
+def _failed(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"'{path}' could not be locked: {error.strerror}",
+        advice="Make room or check the disk, then run the same command again.",
+    )
 
 
 def _is_still(path: Path, descriptor: int) -> bool:
@@ -81,5 +117,5 @@ def _holder(descriptor: int) -> str:
         found = json.loads(os.pread(descriptor, 1 << 16, 0))
         who = f"process {found['pid']} on host {found['host']} since {found['since']}"
         return f"{who} ({found['command']})" if found["command"] else who
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"

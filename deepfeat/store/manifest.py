@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfeat import files
-from deepfeat.errors import StoreDamaged
-from deepfeat.status import Status, name_of
-from deepfeat.store.identity import canonical_json, load_json
+from deepfeat.errors import DataMissing, StoreDamaged
+from deepfeat.status import CASES, Status, name_of
+from deepfeat.store.identity import SHA256, canonical_json, load_json
+from deepfeat.store.layout import MOST_SHARDS
+from deepfeat.store.shape import choice, record, text, whole
+from deepfeat.store.small import read_small
 
 MANIFEST = "manifest.jsonl"
 SHARD = re.compile(r"\d{6,}\.h5")
+LONGEST_LINE = 1000  # bytes: every hole there is, with large numbers, makes some 600
+_COUNT = whole(0)
+_HOLES = record({}, {case.name: whole(1) for code, case in CASES.items() if code != Status.OK})
+_FIRST = record({"deepfeat": choice("store 1"), "identity": SHA256, "plan": SHA256})
+_LINE = record(
+    {
+        "name": text(20),
+        "shard": whole(0, MOST_SHARDS - 1),
+        "rows": _COUNT,
+        "bytes": _COUNT,
+        "blake3": SHA256,
+        "environment": text(16, least=16, is_name=True),
+        "holes": _HOLES,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +71,10 @@ class Manifest:
 
     def with_entry(self, entry: Entry) -> Manifest:
         return Manifest(self.identity, self.plan, {**self.entries, entry.shard: entry})
+
+    def without(self, shards: Iterable[int]) -> Manifest:
+        left = {number: one for number, one in self.entries.items() if number not in set(shards)}
+        return Manifest(self.identity, self.plan, left)
 
     def to_bytes(self) -> bytes:
         """The whole text; equal manifests give equal bytes."""
@@ -98,11 +120,13 @@ def load_manifest(folder: Path) -> Manifest:
     ------
     StoreDamaged
         It is missing, or not byte by byte what ``save`` writes.
+    NoPermission, StoreError
+        It could not be read.
     """
     path = folder / MANIFEST
     try:
-        text = path.read_bytes()
-    except FileNotFoundError as error:
+        text = read_small(path, MOST_SHARDS * LONGEST_LINE)
+    except DataMissing as error:
         raise StoreDamaged(
             f"'{folder}' has no {MANIFEST}", advice="It is not a store, or its manifest was lost."
         ) from error
@@ -110,12 +134,17 @@ def load_manifest(folder: Path) -> Manifest:
         f"'{path}' is damaged: its checksum or form does not fit",
         advice="The shards may still be whole: keep them.",
     )
+    lines = text.split(b"\n") if text.count(b"\n") <= MOST_SHARDS + 2 else []
+    if len(lines) < 3 or max(map(len, lines)) > LONGEST_LINE:
+        raise damaged
     try:
-        first, *rest, _ = [load_json(line, str(path)) for line in text.splitlines()]
+        first, *rest = [load_json(line, str(path)) for line in lines[:-2]]
+        _FIRST(first, "first line")
         entries = [_entry(line) for line in rest]
         manifest = Manifest(first["identity"], first["plan"], {one.shard: one for one in entries})
         is_whole = manifest.to_bytes() == text
-    except (ValueError, TypeError, KeyError, StoreDamaged) as error:
+    except StoreDamaged as error:
+        damaged.found = error.message
         raise damaged from error
     if not is_whole:
         raise damaged
@@ -123,9 +152,5 @@ def load_manifest(folder: Path) -> Manifest:
 
 
 def _entry(line: Any) -> Entry:
-    entry = Entry(**{name: value for name, value in line.items() if name != "name"})
-    if type(entry.shard) is not int or not 0 <= entry.shard < 10**9 or type(entry.rows) is not int:
-        raise StoreDamaged("a shard's number or rows are no numbers")
-    if type(entry.bytes) is not int or not isinstance(entry.holes, dict):
-        raise StoreDamaged("a shard's bytes or holes are wrong")
-    return entry
+    _LINE(line, "line of a shard")
+    return Entry(**{name: value for name, value in line.items() if name != "name"})

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfeat.errors import DataMissing, StoreDamaged
+from deepfeat.errors import DataMissing, StoreDamaged, StoreLocked
+from deepfeat.store.again import with_advice
 from deepfeat.store.blocks import Walked
+from deepfeat.store.committed import check_entry, frozen_plan, is_planned, load_identity
+from deepfeat.store.folder import links_in
 from deepfeat.store.identity import STORE_DTYPES, Identity
 from deepfeat.store.layout import ITEM_TABLES, descriptor_path
 from deepfeat.store.manifest import MANIFEST, load_manifest
+from deepfeat.store.place import in_motion, looks
 from deepfeat.store.seal import environments
-from deepfeat.store.start import check_entry, frozen_plan, is_planned, load_identity
 from deepfeat.store.values import Contents, load
 
 
@@ -59,25 +61,16 @@ def parts_of(path: Path) -> Parts:
         Neither is there.
     StoreDamaged
         It is no store, or damaged.
+    StoreLocked
+        It changed all the time.
     """
-    work = path.with_name(path.name + ".work")
-    if not os.path.lexists(path):
-        if not work.is_dir():
-            raise DataMissing(f"there is no store '{path}'", advice="Check the path.")
-        path = work
-    if not path.is_dir():
-        return _sealed(path)
-    if not (path / MANIFEST).exists():
-        raise StoreDamaged(
-            f"'{path}' is not a store: it has no {MANIFEST}",
-            expected="a sealed .h5 file or a directory of shards",
-        )
-    try:
-        return _directory(path)
-    except StoreDamaged:
-        # A writer may have sealed or replaced it under our eyes: look once more before blaming.
-        sealed = path.with_name(path.name.removesuffix(".work"))
-        return _sealed(sealed) if sealed != path and sealed.is_file() else _directory(path)
+    for look in looks(path):
+        try:
+            return _directory(look.place) if look.place.is_dir() else _sealed(look.place)
+        except (StoreDamaged, StoreLocked, DataMissing, FileNotFoundError, NotADirectoryError):
+            if not look.has_moved():
+                raise
+    raise in_motion(path)
 
 
 def _sealed(path: Path) -> Parts:
@@ -96,6 +89,13 @@ def _sealed(path: Path) -> Parts:
 
 
 def _directory(path: Path) -> Parts:
+    if link := next(iter(links_in(path)), None):
+        raise StoreDamaged(f"'{link}' is a symbolic link, which no file of a store is")
+    if not (path / MANIFEST).exists():
+        raise StoreDamaged(
+            f"'{path}' is not a store: it has no {MANIFEST}",
+            expected="a sealed .h5 file or a directory of shards",
+        )
     manifest = load_manifest(path)
     identity = load_identity(path, manifest)
     plan, frozen = frozen_plan(path, manifest)
@@ -103,10 +103,11 @@ def _directory(path: Path) -> Parts:
     shards = []
     for number, entry in sorted(manifest.entries.items()):
         check_entry(path, entry)
-        contents = load(path / entry.name, "shard")
-        check_shard(contents, number, identity, dimensions)
-        if not is_planned(contents, plan, number):
-            raise StoreDamaged(f"'{path / entry.name}' holds other images than the plan")
+        with with_advice(path / entry.name, entry.rows):
+            contents = load(path / entry.name, "shard")
+            check_shard(contents, number, identity, dimensions)
+            if not is_planned(contents, plan, number):
+                raise StoreDamaged(f"'{path / entry.name}' holds other images than the plan")
         shards.append(contents)
     files = tuple(contents.walked for contents in shards)
     provenance = {

@@ -6,6 +6,7 @@ pure function of its images, the identity and the environment, whichever process
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,20 @@ from numpy.typing import NDArray
 
 from deepfeat.errors import DataMissing, StoreDamaged, UsageError
 from deepfeat.store.identity import Identity, canonical_json
-from deepfeat.store.layout import SCHEMA, key_array, key_fault, printable
+from deepfeat.store.layout import (
+    LARGEST_PLAN,
+    LONGEST_PROVENANCE,
+    MOST_SHARDS,
+    SCHEMA,
+    key_array,
+    key_fault,
+    printable,
+)
 from deepfeat.store.shard import Pieces, pieces_of
-from deepfeat.store.values import Contents, load
+from deepfeat.store.values import PROVENANCE, Contents, load
 
 PLAN = "plan.h5"
+PLANNED_BYTES = 32  # of an image, beside its key
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +44,16 @@ class Listed:
 
 @dataclass(frozen=True)
 class Changes:
-    """How many images of the source are new, changed or gone since the plan was frozen."""
+    """How many images of the source are new, changed or gone since the plan was frozen.
+
+    ``changed`` are of another size. ``touched`` are of the same size but another time: a copy, or
+    other contents, which only reading them would tell.
+    """
 
     new: int = 0
     changed: int = 0
     gone: int = 0
+    touched: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,17 +75,18 @@ class Plan:
         return list(self.listed[start : start + self.shard_images])
 
     def changes(self, listed: Iterable[Listed]) -> Changes:
-        """Compare with the source as it is listed now, by size and mtime; -1 is unknown."""
+        """Compare with the source as it is listed now; what could not be looked at is unchanged."""
         planned = {one.key: one for one in self.listed}
         now = {one.key: one for one in listed}
-        both = planned.keys() & now.keys()
-        changed = sum(_has_changed(planned[key], now[key]) for key in both)
-        return Changes(len(now) - len(both), changed, len(planned) - len(both))
-
-
-def _has_changed(planned: Listed, now: Listed) -> bool:
-    is_known = planned.size >= 0 and now.size >= 0
-    return planned.mtime_ns != now.mtime_ns or (is_known and planned.size != now.size)
+        both = [(one, now[key]) for key, one in planned.items() if key in now]
+        known = [(a, b) for a, b in both if a.size >= 0 and b.size >= 0]
+        same = [(a, b) for a, b in known if a.size == b.size]
+        return Changes(
+            new=len(now) - len(both),
+            changed=len(known) - len(same),
+            gone=len(planned) - len(both),
+            touched=sum(a.mtime_ns != b.mtime_ns for a, b in same),
+        )
 
 
 def freeze(listed: Sequence[Listed], *, batch_size: int, shard_images: int) -> Plan:
@@ -83,10 +99,25 @@ def freeze(listed: Sequence[Listed], *, batch_size: int, shard_images: int) -> P
     UsageError
         A key that cannot stand in a store, a key twice, or a count below 1.
     """
-    if batch_size < 1 or shard_images < 1:
-        raise UsageError(f"batch size {batch_size}, images a shard {shard_images}: both at least 1")
+    if not (1 <= batch_size < 2**31 and 1 <= shard_images < 2**31):
+        raise UsageError(
+            f"batch size {batch_size}, images a shard {shard_images}: both from 1 to {2**31 - 1}"
+        )
     if not listed:
         raise DataMissing("there are no images to make a store of")
+    width = max(len(one.key) for one in listed)
+    if len(listed) * (width + PLANNED_BYTES) > LARGEST_PLAN:
+        raise UsageError(
+            f"a plan of {len(listed)} images with keys of up to {width} bytes is too large",
+            expected=f"at most {LARGEST_PLAN} bytes",
+            advice="Make several stores.",
+        )
+    if (shards := -(-len(listed) // shard_images)) > MOST_SHARDS:
+        raise UsageError(
+            f"{len(listed)} images would make {shards} shards",
+            expected=f"at most {MOST_SHARDS}",
+            advice=f"Give --shard-images {-(-len(listed) // MOST_SHARDS)} or more.",
+        )
     ordered = sorted(listed, key=lambda one: one.key)
     before = b""
     for one in ordered:
@@ -109,12 +140,25 @@ def plan_arrays(
     dimensions: Mapping[str, int],
 ) -> dict[str, NDArray[Any]]:
     """The datasets of ``plan.h5``."""
-    provenance = {
-        "identity": identity.as_value(),
-        "environment": dict(environment),
-        "facts": dict(facts),
-        "dimensions": dict(dimensions),
-    }
+    text = json.dumps(
+        {
+            "identity": identity.as_value(),
+            "environment": dict(environment),
+            "facts": dict(facts),
+            "dimensions": dict(dimensions),
+        }
+    )
+    provenance = json.loads(text)
+    try:  # what could not be read again is not begun
+        PROVENANCE["plan"](provenance, "provenance")
+        if len(text) > LONGEST_PROVENANCE // 2:  # a sealed file adds to it
+            raise StoreDamaged(f"provenance of {len(text)} bytes")
+    except StoreDamaged as error:
+        raise UsageError(
+            f"a store cannot keep this: {error.message}",
+            expected=error.expected,
+            found=error.found,
+        ) from error
     position = np.arange(len(plan.listed), dtype="<i8")
     return {
         "provenance": np.array(canonical_json(provenance)),
@@ -143,9 +187,10 @@ def load_plan(path: Path) -> tuple[Plan, Contents]:
     contents = load(path, "plan")
     attributes, items = contents.walked.attributes, contents.items
     batch_size, shard_images = int(attributes["batch_size"]), int(attributes["shard_images"])
+    most = 2**31 - 1
     shard, row = np.divmod(np.arange(len(items["key"])), max(shard_images, 1))
-    if batch_size < 1 or shard_images < 1:
-        raise StoreDamaged(f"'{path}': batch size or images a shard below 1")
+    if not (1 <= batch_size <= most and 1 <= shard_images <= most):
+        raise StoreDamaged(f"'{path}': batch size or images a shard not from 1 to {most}")
     if (items["shard"] != shard).any() or (items["row"] != row).any():
         raise StoreDamaged(f"'{path}': shard and row do not follow from the position")
     dimensions = contents.provenance["dimensions"]

@@ -41,12 +41,17 @@ def open_store(path: str | os.PathLike[str]) -> Store:
         There is no such store, or it may not be read.
     StoreDamaged
         It is no store, or damaged; the message names the object.
+    StoreLocked
+        It changed all the time while it was opened.
     """
     return Store(parts_of(Path(path)))
 
 
 class Store:
-    """An open store, read-only. Made by ``open_store``.
+    """An open store, read-only. Made by ``open_store``; several threads may read it.
+
+    It knows its files: where one is no longer what it was at opening, reading rows raises
+    ``StoreLocked`` (the store changed: open it again), and never gives rows of another.
 
     Attributes
     ----------
@@ -131,9 +136,11 @@ class Store:
         return found
 
     def _index(self) -> dict[bytes, int]:
-        if self._rows is None:
-            self._rows = {key: row for row, key in enumerate(self.items["key"].tolist())}
-        return self._rows
+        rows = self._rows  # another thread may close the store meanwhile
+        if rows is None:
+            rows = {key: row for row, key in enumerate(self.items["key"].tolist())}
+            self._rows = rows
+        return rows
 
     def __getitem__(self, name: tuple[str, int | str]) -> Column:
         """The descriptors of a layer at a stored scale, (N, C), read when indexed."""
@@ -180,6 +187,8 @@ class Store:
             An unknown layer, scale or name, or one that the store does not keep.
         DataError
             An unknown key; with ``missing="raise"``, a hole.
+        StoreLocked
+            A file was replaced, cut, removed or written to since the store was opened.
         """
         layer = self._layer(layer)
         columns = self._scales([scales] if isinstance(scales, (int, str)) else scales)
@@ -246,7 +255,7 @@ class Store:
         import pandas as pd
 
         frame: dict[str, Any] = {
-            "key": self.keys,
+            "key": pd.Series(self.keys, dtype=object),  # Arrow's texts cannot hold every key
             "status": self.statuses,
             "name": [name_of(int(status)) for status in self.statuses],
             "size": self.items["size"],

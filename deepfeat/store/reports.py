@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
@@ -17,9 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepfeat import files
+from deepfeat.errors import CannotCreate, DataMissing, DeepfeatError, StoreDamaged
 from deepfeat.status import CASES, Status
+from deepfeat.store.small import read_small
 
-REPORTS = ("failures.csv", "runs.jsonl")
+REPORTS = {"failures.csv": b"key,status,", "runs.jsonl": b'{"started": '}  # and how each begins
+MOST_BYTES = 1 << 24  # of a report that is read again; what is larger is none of ours
 COLUMNS = ("key", "status", "name", "detail", "size", "advice")
 
 
@@ -48,21 +50,24 @@ def write_failures(path: Path, holes: Iterable[Hole]) -> None:
         case = CASES[Status(hole.status)]
         detail = hole.detail or known.get((hole.key, str(hole.status)), "")
         writer.writerow([hole.key, hole.status, case.name, detail, hole.size, case.advice])
-    files.replace(path, [text.getvalue().encode("utf-8", "backslashreplace")])
+    _replace(path, [text.getvalue().encode("utf-8", "backslashreplace")])
 
 
 def _details(path: Path) -> Mapping[tuple[str, str], str]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return {(row["key"], row["status"]): row["detail"] for row in csv.DictReader(file)}
-    except (OSError, ValueError, KeyError, csv.Error):
+        text = io.StringIO(read_small(path, MOST_BYTES).decode(), newline="")
+        return {(row["key"], row["status"]): row["detail"] for row in csv.DictReader(text)}
+    except (DeepfeatError, ValueError, KeyError, csv.Error):
         return {}  # derived: damaged or deleted is as good as none
 
 
 def add_run(
     path: Path, started: float, command: Sequence[str], facts: Mapping[str, object]
 ) -> None:
-    """Add a line to runs.jsonl: when, where, by which command, with which end."""
+    """Add a line to runs.jsonl: when, where, by which command, with which end.
+
+    What is there and is no file, or larger than such a file gets, is replaced.
+    """
     line = {
         "started": _clock(started),
         "ended": _clock(time.time()),
@@ -71,10 +76,21 @@ def add_run(
         "command": list(command),
         **facts,
     }
-    before = b""
-    with contextlib.suppress(FileNotFoundError):
-        before = path.read_bytes()
-    files.replace(path, [before, json.dumps(line).encode() + b"\n"])
+    try:
+        before = read_small(path, MOST_BYTES)
+    except (DataMissing, StoreDamaged):
+        before = b""
+    _replace(path, [before, json.dumps(line).encode() + b"\n"])
+
+
+def _replace(path: Path, pieces: Sequence[bytes]) -> None:
+    """Put a report in its place; a pipe or a link there goes, where it led is untouched."""
+    if path.is_dir() and not path.is_symlink():
+        raise CannotCreate(
+            f"'{path}' is a folder: the report cannot be written",
+            advice="Move it away and give the same command again: what is done is safe.",
+        )
+    files.replace(path, pieces)
 
 
 def _clock(seconds: float) -> str:

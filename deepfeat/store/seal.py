@@ -17,7 +17,9 @@ import numpy as np
 
 from deepfeat import files
 from deepfeat.errors import NotEnoughSpace, StoreDamaged
+from deepfeat.store.again import with_advice
 from deepfeat.store.blocks import Walked, digest_of, read_header
+from deepfeat.store.folder import IDENTITY, temporaries_in
 from deepfeat.store.identity import Identity, canonical_json
 from deepfeat.store.layout import ITEM_TABLES, ROWS, SCHEMA, descriptor_path
 from deepfeat.store.lock import LOCK
@@ -26,8 +28,6 @@ from deepfeat.store.plan import PLAN, load_plan
 from deepfeat.store.shard import bytes_of, lay_out, put
 from deepfeat.store.strict import walk
 from deepfeat.store.values import load
-
-IDENTITY = "identity.json"
 
 
 def seal(folder: Path, target: Path, manifest: Manifest, *, with_read_back: bool = True) -> None:
@@ -39,6 +39,8 @@ def seal(folder: Path, target: Path, manifest: Manifest, *, with_read_back: bool
         A shard is not what the manifest says; nothing was published.
     NotEnoughSpace, StoreError
         The disk is too full, or failed; the shards are untouched.
+    CannotCreate
+        A file has come under the name ``target``; both stay.
     """
     plan, frozen = load_plan(folder / PLAN)
     shards = [_checked(folder, manifest, number) for number in range(plan.shards)]
@@ -118,9 +120,10 @@ def _descriptors(identity: Identity) -> list[str]:
 def _checked(folder: Path, manifest: Manifest, number: int) -> Walked:
     path = folder / shard_name(number)
     entry = manifest.entries[number]
-    if read_header(path).blake3 != entry.blake3 or digest_of(path) != entry.blake3:
-        raise StoreDamaged(f"'{path}' is not the file that was committed: its checksum differs")
-    return walk(path)
+    with with_advice(path, entry.rows):
+        if read_header(path).blake3 != entry.blake3 or digest_of(path) != entry.blake3:
+            raise StoreDamaged(f"'{path}' is not the file that was committed: its checksum differs")
+        return walk(path)
 
 
 def environments(shards: Sequence[Walked]) -> list[dict[str, Any]]:
@@ -149,11 +152,10 @@ def remove_work(folder: Path, target: Path) -> None:
     sealed = load(target, "sealed")
     if not is_origin(folder, sealed.provenance["plan"]):
         return
-    names = sorted(path.name for path in folder.iterdir())
-    first = [name for name in names if SHARD.fullmatch(name) or name.startswith(files.TEMPORARY)]
+    shards = sorted(path for path in folder.iterdir() if SHARD.fullmatch(path.name))
     with contextlib.suppress(OSError):
-        for name in (*first, PLAN, IDENTITY):
-            files.remove(folder / name)
+        for path in (*shards, *temporaries_in(folder), folder / PLAN, folder / IDENTITY):
+            files.remove(path)
         files.fsync_folder(folder)  # else a power loss may keep the shards and lose the manifest
         for name in (MANIFEST, LOCK):
             files.remove(folder / name)

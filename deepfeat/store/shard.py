@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,75 +22,16 @@ from h5py import h5d, h5p, h5s, h5t
 from numpy.typing import NDArray
 
 from deepfeat import files
-from deepfeat.errors import StoreError
-from deepfeat.store.blocks import digest_of
+from deepfeat.errors import CannotCreate, DeepfeatError, StoreError
+from deepfeat.store.blocks import digest_of, read_header
 from deepfeat.store.layout import HEADER_BYTES, Header
+from deepfeat.store.sparse import Sparse
 from deepfeat.store.strict import walk
 
-PAGE = 4096
 JOINED_BYTES = 1 << 16
 ALIGNMENT = 64  # bytes; so that memory maps of any of our types are aligned
 Attributes = Mapping[str, int | str]
 Pieces = Iterable[bytes | memoryview]
-
-
-class Sparse(io.RawIOBase):
-    """A file in memory that keeps only the pages written to; the rest reads as zeros."""
-
-    def __init__(self) -> None:
-        self.pages: dict[int, bytearray] = {}
-        self.written: list[tuple[int, int]] = []
-        self.at = 0
-        self.size = 0
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self.at = (0, self.at, self.size)[whence] + offset
-        return self.at
-
-    def tell(self) -> int:
-        return self.at
-
-    def readable(self) -> bool:
-        return True
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def truncate(self, size: int | None = None) -> int:
-        self.size = self.at if size is None else size
-        return self.size
-
-    def write(self, data: Any) -> int:
-        rest = memoryview(data).cast("B")
-        self.written.append((self.at, self.at + len(rest)))
-        while len(rest):
-            page, start = divmod(self.at, PAGE)
-            part = rest[: PAGE - start]
-            self.pages.setdefault(page, bytearray(PAGE))[start : start + len(part)] = part
-            self.at += len(part)
-            rest = rest[len(part) :]
-        self.size = max(self.size, self.at)
-        return len(memoryview(data).cast("B"))
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        view[:] = self.between(self.at, self.at + len(view))
-        self.at += len(view)
-        return len(view)
-
-    def between(self, start: int, stop: int) -> bytes:
-        """Bytes ``start`` to ``stop``; zeros where nothing was written."""
-        out = bytearray(stop - start)
-        for page in range(start // PAGE, -(-stop // PAGE)):
-            if page in self.pages:
-                low, high = max(start, page * PAGE), min(stop, (page + 1) * PAGE)
-                out[low - start : high - start] = self.pages[page][low - page * PAGE :][
-                    : high - low
-                ]
-        return bytes(out)
 
 
 @dataclass(frozen=True)
@@ -187,6 +127,8 @@ def put(
     ------
     StoreError
         The disk is full, or failed twice. What was committed before is untouched.
+    CannotCreate
+        Another file has come under the name of a sealed one: it stays.
     """
     for attempt in (1, 2):
         try:
@@ -232,15 +174,34 @@ def _put_once(path: Path, form: str, pieces: Callable[[], Pieces], with_read_bac
         headers.append(Header(form, length, digest.hexdigest()))
         return headers[0].to_bytes()
 
-    aside = files.write_aside(path, counted(), head)
+    is_sealed = form == "sealed"  # nobody writes it again: read-only, which keeps accidents away
+    aside = files.write_aside(path, counted(), head, 0o444 if is_sealed else 0o666)
     try:
         if with_read_back:
             read_back(aside, headers[0])
     except BaseException:
         files.remove(aside)
         raise
-    files.publish(aside, path)
+    if not is_sealed:
+        files.publish(aside, path)
+        return headers[0]
+    try:
+        files.publish_new(aside, path)
+    except FileExistsError as error:
+        files.remove(aside)
+        if not _is_whole(path, headers[0]):  # else it is there: a second run made it, or a try
+            raise CannotCreate(
+                f"'{path}' came to be while it was made: it is left as it is",
+                advice="Move it away and run the same command again: it continues.",
+            ) from error
     return headers[0]
+
+
+def _is_whole(path: Path, header: Header) -> bool:
+    try:
+        return read_header(path) == header and digest_of(path) == header.blake3
+    except (DeepfeatError, OSError):
+        return False
 
 
 def joined(pieces: Pieces) -> Iterator[bytes | memoryview]:
@@ -268,9 +229,14 @@ def read_back(path: Path, header: Header) -> None:
         written = os.pread(descriptor, HEADER_BYTES, 0)
     finally:
         os.close(descriptor)
-    if written != header.to_bytes() or digest_of(path) != header.blake3:
-        raise OSError(errno.EIO, "the disk returned other bytes than were written")
-    walk(path)
+    try:
+        if written != header.to_bytes() or digest_of(path) != header.blake3:
+            raise OSError(errno.EIO, "the disk returned other bytes than were written")
+        walk(path)
+    except DeepfeatError as error:
+        if isinstance(error.__cause__, OSError):  # the disk refused, whatever errno says
+            raise OSError(errno.EIO, error.message) from error
+        raise
 
 
 def bytes_of(array: NDArray[Any]) -> memoryview:

@@ -6,34 +6,35 @@ target, and nothing is created before the arguments and the free space have been
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from deepfeat import files
 from deepfeat.errors import CannotCreate, DataMissing, NotEnoughSpace, StoreDamaged, StoreMismatch
-from deepfeat.store.blocks import digest_of, read_header
+from deepfeat.store.again import is_gone
+from deepfeat.store.blocks import digest_of
+from deepfeat.store.committed import (
+    check_entry,
+    entry_of,
+    frozen_plan,
+    is_planned,
+    load_identity,
+)
+from deepfeat.store.folder import IDENTITY, check_folder, temporaries_in
 from deepfeat.store.identity import STORE_DTYPES, Identity, differences, unequal
-from deepfeat.store.layout import HEADER_BYTES, key_array
 from deepfeat.store.manifest import (
     MANIFEST,
     SHARD,
     Entry,
     Manifest,
-    entry_for,
     load_manifest,
     shard_name,
 )
-from deepfeat.store.plan import PLAN, Plan, load_plan, plan_arrays, plan_pieces
+from deepfeat.store.plan import PLAN, Plan, plan_arrays, plan_pieces
 from deepfeat.store.shard import put
-from deepfeat.store.values import Contents, load
+from deepfeat.store.values import load
 
-IDENTITY = "identity.json"
-OURS = re.compile(
-    r"plan\.h5|identity\.json|manifest\.jsonl|failures\.csv|runs\.jsonl|\.lock|\.tmp-.*"
-)
 ITEM_BYTES = 128  # beside the key: the columns of /items and /rows of an image, with room to spare
 
 
@@ -58,6 +59,7 @@ class Begun:
     environment: Mapping[str, object]
     facts: Mapping[str, object]
     resumed: bool
+    gone: Mapping[int, Entry]  # committed once, but no longer there: to be computed again
 
 
 def check_target(path: Path, folder: Path) -> None:
@@ -71,18 +73,8 @@ def check_target(path: Path, folder: Path) -> None:
         raise CannotCreate(f"the folder '{path.parent}' does not exist", advice="Make it first.")
     if folder.exists() and not folder.is_dir():
         raise CannotCreate(f"'{folder}' exists and is no folder", advice="Choose another name.")
-    if folder.is_dir() and not (folder / MANIFEST).exists():
-        foreign = [p.name for p in folder.iterdir() if not _is_ours(p.name)]
-        if foreign:
-            raise CannotCreate(
-                f"'{folder}' exists and is not a store",
-                found=f"'{min(foreign)}' in it",
-                advice="Choose another name; nothing in it was touched.",
-            )
-
-
-def _is_ours(name: str) -> bool:
-    return bool(OURS.fullmatch(name) or SHARD.fullmatch(name))
+    if folder.is_dir():
+        check_folder(folder)
 
 
 def check_space(folder: Path, form: str, given: Given) -> None:
@@ -95,7 +87,7 @@ def check_space(folder: Path, form: str, given: Given) -> None:
     names = sum(len(one.key) for one in given.plan.listed)
     rows = len(given.plan.listed) * (row + ITEM_BYTES) + names
     needed = rows * (2 if form == "sealed" else 1) * 102 // 100
-    there = sum(path.stat().st_size for path in folder.glob("*.h5")) if folder.is_dir() else 0
+    there = sum(path.lstat().st_size for path in folder.glob("*.h5")) if folder.is_dir() else 0
     free = files.free_bytes(folder)
     if free < needed - there:
         raise NotEnoughSpace(
@@ -127,8 +119,8 @@ def begin(folder: Path, given: Given, *, accept_environment: bool, with_read_bac
     StoreDamaged
         A file of the folder is not what the manifest says.
     """
-    files.remove_temporaries(folder)
     if (folder / MANIFEST).exists():
+        _remove_temporaries(folder)
         return _resume(folder, given, accept_environment=accept_environment)
     if shards := sorted(path.name for path in folder.iterdir() if SHARD.fullmatch(path.name)):
         raise StoreDamaged(
@@ -140,6 +132,7 @@ def begin(folder: Path, given: Given, *, accept_environment: bool, with_read_bac
         raise DataMissing(
             f"'{folder}' holds no plan to continue", advice="List the source: without --no-scan."
         )
+    _remove_temporaries(folder)
     arrays = plan_arrays(plan, given.identity, given.environment, given.facts, given.dimensions)
     files.replace(folder / IDENTITY, [given.identity.canonical()])
     header = put(
@@ -150,7 +143,12 @@ def begin(folder: Path, given: Given, *, accept_environment: bool, with_read_bac
     )
     manifest = Manifest(given.identity.sha256, header.blake3)
     manifest.save(folder)
-    return Begun(plan, manifest, given.dimensions, given.environment, given.facts, resumed=False)
+    return Begun(plan, manifest, given.dimensions, given.environment, given.facts, False, {})
+
+
+def _remove_temporaries(folder: Path) -> None:
+    for path in temporaries_in(folder):
+        files.remove(path)
 
 
 def _resume(folder: Path, given: Given, *, accept_environment: bool) -> Begun:
@@ -171,13 +169,16 @@ def _resume(folder: Path, given: Given, *, accept_environment: bool) -> Begun:
     dimensions = contents.provenance["dimensions"]
     if differing := unequal(dimensions, dict(given.dimensions)):
         raise StoreMismatch(f"'{folder}' has other dimensions", found=table_of(differing))
+    gone = {n: one for n, one in manifest.entries.items() if is_gone(folder / one.name)}
+    manifest = manifest.without(gone)
     for entry in manifest.entries.values():
         check_entry(folder, entry)
+    if gone:
+        manifest.save(folder)
     accepted = [environment, dict(given.environment)] if accept_environment else [environment]
     manifest = _adopt(folder, manifest, plan, accepted)
-    return Begun(
-        plan, manifest, dimensions, environment, contents.provenance["facts"], resumed=True
-    )
+    facts = contents.provenance["facts"]
+    return Begun(plan, manifest, dimensions, environment, facts, True, gone)
 
 
 def check_identity(path: Path, stored: Identity, given: Identity) -> None:
@@ -195,46 +196,6 @@ def table_of(differing: list[tuple[str, object, object]]) -> str:
     return "".join(f"\n    {name}: {a!r} in the store, {b!r} given" for name, a, b in differing)
 
 
-def load_identity(folder: Path, manifest: Manifest) -> Identity:
-    """Read identity.json. Raises ``StoreDamaged`` unless its sha256 is the manifest's."""
-    path = folder / IDENTITY
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise StoreDamaged(f"'{path}' cannot be read: {error.strerror}") from error
-    identity = Identity.from_json(text)
-    if identity.sha256 != manifest.identity or identity.canonical() != text:
-        raise StoreDamaged(f"'{path}' is not the identity that the manifest names")
-    return identity
-
-
-def frozen_plan(folder: Path, manifest: Manifest) -> tuple[Plan, Contents]:
-    """Read plan.h5. Raises ``StoreDamaged`` unless its blake3 is the manifest's."""
-    path = folder / PLAN
-    if not path.exists():
-        raise StoreDamaged(f"'{path}' is missing")
-    if read_header(path).blake3 != manifest.plan or digest_of(path) != manifest.plan:
-        raise StoreDamaged(f"'{path}' is not the plan that the manifest names")
-    plan, contents = load_plan(path)
-    if contents.identity.sha256 != manifest.identity:
-        raise StoreDamaged(f"'{path}' has another identity than the manifest")
-    if extra := [n for n in manifest.entries if n >= plan.shards]:
-        raise StoreDamaged(f"the manifest of '{folder}' names shard {extra[0]}, beyond the plan")
-    return plan, contents
-
-
-def check_entry(folder: Path, entry: Entry) -> None:
-    """The shard is there, of the stated size, with the stated checksum in its header."""
-    path = folder / entry.name
-    if not os.path.lexists(path):
-        raise StoreDamaged(
-            f"'{path}' is missing: the manifest names it", expected=f"{entry.rows} rows"
-        )
-    header = read_header(path)
-    if header.blake3 != entry.blake3 or HEADER_BYTES + header.length != entry.bytes:
-        raise StoreDamaged(f"'{path}' is not the shard that was committed: its header differs")
-
-
 def _adopt(
     folder: Path, manifest: Manifest, plan: Plan, accepted: list[Mapping[str, object]]
 ) -> Manifest:
@@ -244,6 +205,8 @@ def _adopt(
             entry.name for entry in manifest.entries.values()
         }:
             continue
+        if path.is_dir():
+            continue  # not ours
         try:
             contents = load(path, "shard")
             number = int(contents.walked.attributes["shard"])
@@ -263,22 +226,3 @@ def _adopt(
         else:
             files.remove(path)
     return manifest
-
-
-def is_planned(contents: Contents, plan: Plan, number: int) -> bool:
-    """Whether the shard's keys are those of the plan, row by row."""
-    expected = [one.key for one in plan.shard(number)]
-    return contents.walked.blocks["items/key"].dtype == key_array(expected).dtype and (
-        contents.keys == expected
-    )
-
-
-def entry_of(contents: Contents) -> Entry:
-    """The manifest's line for a shard."""
-    header = contents.walked.header
-    return entry_for(
-        int(contents.walked.attributes["shard"]),
-        contents.items["status"],
-        (HEADER_BYTES + header.length, header.blake3),
-        contents.provenance["environment"],
-    )

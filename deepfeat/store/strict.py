@@ -2,8 +2,9 @@
 
 HDF5 can point at other files, pipes and plug-ins, declare petabytes, and run in circles. So every
 file is walked with the low-level API, following no link; what is not exactly the layout of
-``layout.py`` is refused by name. Afterwards HDF5 is no longer needed: a dataset is an offset, a
-shape and a type, and its bytes are read directly.
+``layout.py`` is refused by name. HDF5 reads through us, so that what the disk refuses is no
+complaint about the structure. Afterwards it is no longer needed: a dataset is an offset, a shape
+and a type, and its bytes are read directly.
 """
 
 from __future__ import annotations
@@ -14,24 +15,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from h5py import h5a, h5d, h5f, h5g, h5l, h5o, h5p, h5s, h5t
+from h5py import h5a, h5d, h5f, h5fd, h5g, h5l, h5o, h5p, h5s, h5t
 
 from deepfeat.errors import StoreDamaged
-from deepfeat.store.blocks import Block, Walked, read_header
+from deepfeat.store.blocks import Block, Walked, seen, unreadable
 from deepfeat.store.layout import (
     ATTRIBUTES,
     COMMON_ATTRIBUTES,
     HEADER_BYTES,
     ITEM_TABLES,
     LONGEST_KEY,
+    LONGEST_NAME,
     LONGEST_PROVENANCE,
+    MOST_COLUMNS,
     ROWS,
     SCHEMA,
     Header,
 )
+from deepfeat.store.reading import Reading
 
-MOST_LINKS = 10_000
-LONGEST_NAME = 512
+MOST_LINKS = 2 * MOST_COLUMNS + 100  # a group a layer, and what is not a descriptor
 NUMBERS = {  # class, bytes, signed -> dtype
     (h5t.INTEGER, 1, False): "|u1",
     (h5t.INTEGER, 4, True): "<i4",
@@ -40,6 +43,7 @@ NUMBERS = {  # class, bytes, signed -> dtype
     (h5t.FLOAT, 2, True): "<f2",
     (h5t.FLOAT, 4, True): "<f4",
 }
+FOREIGN = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError)  # of h5py
 _IDENTITY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -51,21 +55,27 @@ def walk(path: Path) -> Walked:
     StoreDamaged
         Naming the object that does not belong into a store.
     """
-    header = read_header(path)
+    header, mtime_ns = seen(path)
+    reading = Reading(path)
     try:
-        return _walk(path, header)
-    except StoreDamaged as error:
-        error.message = f"'{path}': {error.message}"
-        raise
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError) as error:
+        return _walk(path, header, mtime_ns, reading)
+    except (StoreDamaged, *FOREIGN) as error:
+        if reading.failed is not None:
+            raise unreadable(path, reading.failed) from reading.failed
+        if isinstance(error, StoreDamaged):
+            error.message = f"'{path}': {error.message}"
+            raise
         raise StoreDamaged(
             f"'{path}': its HDF5 structure cannot be read", found=str(error)[:200]
         ) from error
+    finally:
+        reading.close()
 
 
-def _walk(path: Path, header: Header) -> Walked:
+def _walk(path: Path, header: Header, mtime_ns: int, reading: Reading) -> Walked:
     access = h5p.create(h5p.FILE_ACCESS)
     access.set_file_locking(False, True)
+    access.set_fileobj_driver(h5fd.fileobj_driver, reading)
     file = h5f.open(os.fsencode(path), h5f.ACC_RDONLY, fapl=access)
     try:
         root = h5g.open(file, b"/")
@@ -76,7 +86,7 @@ def _walk(path: Path, header: Header) -> Walked:
         file.close()
     _no_overlap(blocks)
     _complete(header.form, blocks)
-    return Walked(path, header, attributes, blocks)
+    return Walked(path, header, mtime_ns, attributes, blocks)
 
 
 def _address(thing: Any) -> tuple[int, int]:
@@ -90,11 +100,15 @@ def _group(
     count = group.get_num_objs()
     if count + len(seen) > MOST_LINKS:
         raise StoreDamaged(f"group '/{path}' has {count} links", expected=f"at most {MOST_LINKS}")
-    for name in [group.get_objname_by_idx(i) for i in range(count)]:
+    if count == 0:
+        raise StoreDamaged(f"group '/{path}' is empty")
+    links: list[tuple[bytes, Any]] = []
+    group.links.iterate(lambda name, info: links.append((name, info.type)), info=True)
+    for name, kind in links:
         child = _child(path, name)
         if not _is_expected(child, header.form):
             raise StoreDamaged(f"'/{child[:200]}' does not belong into a {header.form} file")
-        if group.links.get_info(name).type != h5l.TYPE_HARD:
+        if kind != h5l.TYPE_HARD:
             raise StoreDamaged(f"'/{child}' is a soft or external link")
         thing = h5o.open(group, name)
         if _address(thing) in seen:

@@ -15,14 +15,53 @@ from numpy.typing import NDArray
 from deepfeat.errors import StoreDamaged
 from deepfeat.status import CASES
 from deepfeat.store.blocks import Walked
-from deepfeat.store.identity import STORE_DTYPES, Identity, load_json
-from deepfeat.store.layout import ITEM_TABLES, descriptor_path, printable
+from deepfeat.store.identity import SHA256, STORE_DTYPES, Identity, load_json
+from deepfeat.store.identity import SHAPE as IDENTITY
+from deepfeat.store.layout import ITEM_TABLES, MOST_SHARDS, descriptor_path, printable
+from deepfeat.store.shape import (
+    Shape,
+    flag,
+    plain,
+    record,
+    scalar,
+    sequence,
+    table,
+    text,
+    whole,
+)
 from deepfeat.store.strict import walk
 
-PROVENANCE: dict[str, dict[str, type]] = {
-    "plan": {"identity": dict, "environment": dict, "facts": dict, "dimensions": dict},
-    "shard": {"identity": dict, "environment": dict, "facts": dict, "plan": dict},
-    "sealed": {"identity": dict, "environments": list, "facts": dict, "plan": dict},
+KEYS_AT_ONCE = 1 << 16
+_COUNT = whole(1, 2**31 - 1)
+_CUT = {"batch_size": _COUNT, "shard_images": _COUNT}
+_ENVIRONMENT = table(scalar)
+_SHARDS = sequence(sequence(whole(0, MOST_SHARDS), 2, 2), 1, MOST_SHARDS)
+# Of the facts every field may be absent, and others may be there: no number depends on them.
+_FACTS = record(
+    {},
+    {
+        "deepfeat": text(),
+        "weights": record({}, {"name": text(), "source": text()}, others=plain),
+        "untrained": flag,
+        "preprocessing": text(),
+        "listing": table(plain),
+        "layers": table(plain),
+    },
+    others=plain,
+)
+_EVERY: dict[str, Shape] = {"identity": IDENTITY, "facts": _FACTS}
+PROVENANCE: dict[str, Shape] = {
+    "plan": record({**_EVERY, "environment": _ENVIRONMENT, "dimensions": table(_COUNT)}),
+    "shard": record({**_EVERY, "environment": _ENVIRONMENT, "plan": record(_CUT)}),
+    "sealed": record(
+        {
+            **_EVERY,
+            "environments": sequence(
+                record({"environment": _ENVIRONMENT, "shards": _SHARDS}), 0, MOST_SHARDS
+            ),
+            "plan": record({**_CUT, "blake3": SHA256}),
+        }
+    ),
 }
 
 
@@ -62,12 +101,7 @@ def _load(walked: Walked, form: str) -> Contents:
     if walked.header.form != form:
         raise StoreDamaged(f"is a {walked.header.form} file", expected=f"a {form} file")
     provenance = load_json(bytes(walked.array("provenance")[()]), "'/provenance'")
-    expected = PROVENANCE[form]
-    if not isinstance(provenance, dict) or set(provenance) != set(expected):
-        raise StoreDamaged("'/provenance' has other fields", expected=str(sorted(expected)))
-    for name, kind in expected.items():
-        if not isinstance(provenance[name], kind):
-            raise StoreDamaged(f"'/provenance' field '{name}' has the wrong type")
+    PROVENANCE[form](provenance, "provenance")
     identity = Identity.from_value(provenance["identity"])
     if identity.sha256 != walked.attributes["identity"]:
         raise StoreDamaged(
@@ -75,8 +109,10 @@ def _load(walked: Walked, form: str) -> Contents:
             expected=identity.sha256,
             found=str(walked.attributes["identity"]),
         )
-    items = {name: walked.array(f"items/{name}") for name in ITEM_TABLES[form]}
-    _check_keys(items["key"])
+    keys = _checked_keys(walked)
+    items = {
+        name: keys if name == "key" else walked.array(f"items/{name}") for name in ITEM_TABLES[form]
+    }
     if form != "plan":
         _check_status(items["status"])
         _check_rows(walked)
@@ -84,20 +120,38 @@ def _load(walked: Walked, form: str) -> Contents:
     return Contents(walked, identity, provenance, items)
 
 
-def _check_keys(keys: NDArray[Any]) -> None:
-    """Not empty, no NUL, relative, without ``..``, ascending by bytes and so unique."""
+def _checked_keys(walked: Walked) -> NDArray[Any]:
+    """The keys (n,); in pieces, for a file of nothing but holes claims any number of them."""
+    block = walked.blocks["items/key"]
+    count = block.shape[0]
+    pieces: list[NDArray[Any]] = []
+    for start in range(0, count, KEYS_AT_ONCE):
+        keys = walked.rows("items/key", np.arange(start, min(start + KEYS_AT_ONCE, count)))
+        _check_keys(keys, start, pieces[-1][-1] if pieces else None)
+        pieces.append(keys)
+    return np.concatenate(pieces)
+
+
+def _check_keys(keys: NDArray[Any], start: int, before: bytes | None) -> None:
+    """Not empty, no NUL, relative, without ``..``, ascending by bytes and so unique.
+
+    ``keys`` begin at row ``start``, behind the key ``before``.
+    """
     zeros = keys.view(np.uint8).reshape(len(keys), -1) == 0  # (n, width)
     faults = {
         "is empty": zeros[:, 0],
         "holds a NUL byte": (zeros[:, :-1] & ~zeros[:, 1:]).any(axis=1),
         "is absolute": np.char.startswith(keys, b"/"),
         "has a '..' component": _goes_up(keys),
-        "is not after the key before it": np.r_[False, keys[1:] <= keys[:-1]],
+        "is not after the key before it": np.r_[
+            before is not None and bytes(keys[0]) <= before, keys[1:] <= keys[:-1]
+        ],
     }
     for what, is_bad in faults.items():
         if is_bad.any():
             row = int(np.argmax(is_bad))
-            raise StoreDamaged(f"'/items/key' row {row}: '{printable(keys[row])[:200]}' {what}")
+            shown = f"row {start + row}: '{printable(keys[row])[:200]}'"
+            raise StoreDamaged(f"'/items/key' {shown} {what}")
 
 
 def _goes_up(keys: NDArray[Any]) -> NDArray[np.bool_]:

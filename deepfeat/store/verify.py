@@ -7,6 +7,7 @@ file, so that a damaged structure is a finding and not a crash.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,21 +17,23 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from deepfeat.errors import DataMissing, DeepfeatError, NoPermission, StoreDamaged
+from deepfeat.errors import DeepfeatError, NoPermission, StoreDamaged, StoreError, StoreLocked
 from deepfeat.status import Status
-from deepfeat.store.blocks import digest_of, read_header
-from deepfeat.store.identity import Identity
-from deepfeat.store.manifest import MANIFEST, SHARD, Entry, load_manifest
-from deepfeat.store.parts import check_shard
-from deepfeat.store.plan import PLAN, Plan
-from deepfeat.store.start import (
-    IDENTITY,
+from deepfeat.store.again import with_advice
+from deepfeat.store.blocks import OPENED_FOR_WRITING, digest_of, read_header
+from deepfeat.store.committed import (
     check_entry,
     entry_of,
     frozen_plan,
     is_planned,
     load_identity,
 )
+from deepfeat.store.folder import IDENTITY, links_in
+from deepfeat.store.identity import Identity
+from deepfeat.store.manifest import MANIFEST, SHARD, Entry, load_manifest
+from deepfeat.store.parts import check_shard
+from deepfeat.store.place import in_motion, looks
+from deepfeat.store.plan import PLAN, Plan
 from deepfeat.store.values import Contents, load
 
 Thing = TypeVar("Thing")
@@ -44,7 +47,8 @@ def verify(path: str | os.PathLike[str], *, deep: bool = False) -> dict[str, Any
     -------
     dict
         ``deepfeat.verify/1``: damaged [{file, what, rows}], orphans (shards that no manifest
-        names), ok, exit_status 0 or 65.
+        names), ok, exit_status 0 or 65; 74 or 77 where files could not be read, and no other is
+        damaged.
 
     Raises
     ------
@@ -52,20 +56,19 @@ def verify(path: str | os.PathLike[str], *, deep: bool = False) -> dict[str, Any
         There is nothing at ``path``, nor an unfinished run beside it.
     NoPermission
         It may not be read.
+    StoreLocked
+        It changed all the time: what seemed damaged may be whole.
     """
-    place = Path(path)
-    work = place.with_name(place.name + ".work")
-    if not os.path.lexists(place):
-        if not work.is_dir():
-            raise DataMissing(f"there is no store '{place}'", advice="Check the path.")
-        place = work
-    if not os.access(place, os.R_OK):
-        raise NoPermission(f"'{place}' may not be read", advice="Check its permissions.")
-    found = Findings()
-    if place.is_dir():
-        _directory(place, deep, found)
-    else:
-        found.check(place, None, lambda: _file(place, "sealed", deep))
+    for look in looks(Path(path)):
+        with contextlib.suppress(StoreLocked, FileNotFoundError, NotADirectoryError):
+            found = _look(look.place, deep)
+            report = _report(look.place, deep, found)
+            if not found.damaged or not look.has_moved([str(one["file"]) for one in found.damaged]):
+                return report
+    raise in_motion(Path(path))
+
+
+def _report(place: Path, deep: bool, found: Findings) -> dict[str, Any]:
     return {
         "schema": "deepfeat.verify/1",
         "store": str(place),
@@ -75,7 +78,7 @@ def verify(path: str | os.PathLike[str], *, deep: bool = False) -> dict[str, Any
         "damaged": found.damaged,
         "orphans": found.orphans,
         "ok": not found.damaged,
-        "exit_status": StoreDamaged.exit_status if found.damaged else 0,
+        "exit_status": min(found.statuses, default=0),  # damage before what could not be read
     }
 
 
@@ -86,15 +89,31 @@ class Findings:
     files: list[Path] = field(default_factory=list)
     damaged: list[dict[str, object]] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
 
     def check(self, file: Path, rows: int | None, look: Callable[[], Thing]) -> Thing | None:
-        """Return what ``look`` returns; what it raises becomes a damage of ``file``."""
+        """Return what ``look`` returns; what it raises becomes a damage of ``file``, unless the
+        file changed under it."""
         self.files.append(file)
         try:
             return look()
+        except StoreLocked:
+            raise
         except (DeepfeatError, OSError) as error:
             self.damaged.append({"file": file.name, "what": str(error), "rows": rows})
+            self.statuses.append(getattr(error, "exit_status", StoreError.exit_status))
             return None
+
+
+def _look(place: Path, deep: bool) -> Findings:
+    if not os.access(place, os.R_OK) and os.path.lexists(place):
+        raise NoPermission(f"'{place}' may not be read", advice="Check its permissions.")
+    found = Findings()
+    if place.is_dir():
+        _directory(place, deep, found)
+    else:
+        found.check(place, None, lambda: _file(place, "sealed", deep))
+    return found
 
 
 def _file(path: Path, form: str, deep: bool) -> Contents:
@@ -106,6 +125,7 @@ def _file(path: Path, form: str, deep: bool) -> Contents:
                 f"the contents of '{path}' are damaged: their blake3 differs",
                 expected=header.blake3,
                 found=digest,
+                advice=OPENED_FOR_WRITING,
             )
     contents = load(path, form)
     if deep and form != "plan":
@@ -121,7 +141,7 @@ def _check_numbers(contents: Contents) -> None:
             continue
         for start in range(0, len(is_ok), ROWS_AT_ONCE):
             stop = min(start + ROWS_AT_ONCE, len(is_ok))
-            values = contents.walked.rows(name, start, stop)  # (k, C)
+            values = contents.walked.rows(name, np.arange(start, stop))  # (k, C)
             is_right = np.where(
                 is_ok[start:stop], np.isfinite(values).all(axis=1), np.isnan(values).all(axis=1)
             )
@@ -134,6 +154,11 @@ def _check_numbers(contents: Contents) -> None:
 
 
 def _directory(folder: Path, deep: bool, found: Findings) -> None:
+    if links := links_in(folder):
+        for path in links:
+            what = f"'{path}' is a symbolic link, which no file of a store is"
+            found.damaged.append({"file": path.name, "what": what, "rows": None})
+        return
     manifest = found.check(folder / MANIFEST, None, lambda: load_manifest(folder))
     on_disk = [path for path in sorted(folder.iterdir()) if SHARD.fullmatch(path.name)]
     if manifest is None:  # then the shards can only be held against their own headers
@@ -156,14 +181,17 @@ def _directory(folder: Path, deep: bool, found: Findings) -> None:
 
 def _committed(folder: Path, entry: Entry, deep: bool) -> Contents:
     check_entry(folder, entry)
-    return _file(folder / entry.name, "shard", deep)
+    with with_advice(folder / entry.name, entry.rows):
+        return _file(folder / entry.name, "shard", deep)
 
 
 def _belongs(
     contents: Contents, entry: Entry, identity: Identity, plan: Plan, frozen: Contents
 ) -> None:
-    check_shard(contents, entry.shard, identity, frozen.provenance["dimensions"])
-    if not is_planned(contents, plan, entry.shard):
-        raise StoreDamaged(f"'{contents.walked.path}' holds other images than the plan")
-    if entry_of(contents) != entry:
-        raise StoreDamaged(f"'{contents.walked.path}' differs from its line in the manifest")
+    path = contents.walked.path
+    with with_advice(path, entry.rows):
+        check_shard(contents, entry.shard, identity, frozen.provenance["dimensions"])
+        if not is_planned(contents, plan, entry.shard):
+            raise StoreDamaged(f"'{path}' holds other images than the plan")
+        if entry_of(contents) != entry:
+            raise StoreDamaged(f"'{path}' differs from its line in the manifest")

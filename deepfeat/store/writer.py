@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deepfeat import files
 from deepfeat.errors import CannotCreate, DeepfeatError, StoreDamaged
 from deepfeat.store.commit import StoreWriter, Work
+from deepfeat.store.folder import may_begin
 from deepfeat.store.identity import Identity
-from deepfeat.store.lock import acquire
+from deepfeat.store.layout import MAGIC
+from deepfeat.store.lock import LOCK, acquire
 from deepfeat.store.plan import Changes, Listed, Plan, freeze, listed_of
 from deepfeat.store.reports import REPORTS, report_path
 from deepfeat.store.rows import ShardRows
@@ -95,27 +97,67 @@ def open_writer(
         plan = freeze(listed, batch_size=batch_size, shard_images=shard_images)
     given = Given(identity, environment, facts, dimensions, plan)
     check_target(target, folder)
-    if form == "sealed" and target.exists():
-        with _locked(folder, lock and folder.is_dir(), wait, command):
-            kept = _finished(target, folder, identity)
-        changes = kept.changes(listed) if scan else Changes()
-        return StoreWriter(target, form, kept, changes, None, command)
-    check_space(folder, form, given)
-    make_folder(folder)
-    descriptor = acquire(folder, wait=wait, command=command) if lock else None
+    is_there = form == "sealed" and target.exists()
+    if is_there and not folder.exists():  # nothing will be written: no need for a lock
+        return _whole(target, folder, identity, listed if scan else None, command)
+    if not is_there:
+        check_space(folder, form, given)
+    descriptor = _enter(folder, lock, wait, command)
     try:
+        # Again, for now nobody else writes: another run may have ended while this one waited.
+        check_target(target, folder)
+        if form == "sealed" and target.exists():
+            writer = _whole(target, folder, identity, listed if scan else None, command)
+            _leave(folder, target, descriptor)
+            return writer
         with as_store_error(folder):
             _tidy(target, form)
             begun = begin(
                 folder, given, accept_environment=accept_environment, with_read_back=read_back
             )
     except BaseException:
-        if descriptor is not None:
-            os.close(descriptor)
+        _leave(folder, target, descriptor)
         raise
     work = Work(folder, given, begun, begun.manifest, descriptor, read_back)
     changes = begun.plan.changes(listed) if scan else Changes()
     return StoreWriter(target, form, begun.plan, changes, work, command)
+
+
+def _enter(folder: Path, lock: bool, wait: bool, command: Sequence[str]) -> int | None:
+    """Make the folder and lock it, again where the run that was waited for removed it."""
+    while True:
+        make_folder(folder)
+        if not lock:
+            return None
+        with contextlib.suppress(FileNotFoundError):
+            return acquire(folder, wait=wait, command=command)
+
+
+def _leave(folder: Path, target: Path, descriptor: int | None) -> None:
+    """Free the lock. A folder of work in which nothing was begun goes."""
+    nothing = [] if descriptor is None else [folder / LOCK]
+    try:
+        with contextlib.suppress(OSError):
+            if folder != target and list(folder.iterdir()) == nothing:
+                for path in nothing:
+                    files.remove(path)
+                folder.rmdir()
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _whole(
+    target: Path,
+    folder: Path,
+    identity: Identity,
+    listed: Sequence[Listed] | None,
+    command: Sequence[str],
+) -> StoreWriter:
+    """A writer of the sealed file that is there: it has nothing to write."""
+    kept = _finished(target, folder, identity)
+    changes = Changes() if listed is None else kept.changes(listed)
+    return StoreWriter(target, "sealed", kept, changes, None, command)
 
 
 def _finished(target: Path, folder: Path, identity: Identity) -> Plan:
@@ -126,7 +168,7 @@ def _finished(target: Path, folder: Path, identity: Identity) -> Plan:
         raise CannotCreate(
             f"'{target}' exists and is not a whole store: it is left as it is",
             found=error.message,
-            advice="Choose another name, or move it away.",
+            advice=f"{error.advice} Choose another name, or move it away.".strip(),
         ) from error
     check_identity(target, contents.identity, identity)
     if folder.is_dir():
@@ -137,17 +179,17 @@ def _finished(target: Path, folder: Path, identity: Identity) -> Plan:
 
 
 def _tidy(target: Path, form: str) -> None:
-    """Remove what a killed run left aside next to a sealed file, by its exact names only."""
-    if form == "sealed":
-        for path in (target, *(report_path(target, form, name) for name in REPORTS)):
-            files.remove(files.aside_of(path))
-
-
-@contextlib.contextmanager
-def _locked(folder: Path, is_needed: bool, wait: bool, command: Sequence[str]) -> Iterator[None]:
-    descriptor = acquire(folder, wait=wait, command=command) if is_needed else None
-    try:
-        yield
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
+    """Remove what a killed run left aside next to a sealed file. Raises ``CannotCreate`` for what
+    only has the name of it."""
+    if form != "sealed":
+        return
+    heads = {target: MAGIC.encode()}
+    heads |= {report_path(target, form, name): head for name, head in REPORTS.items()}
+    for path, head in heads.items():
+        aside = files.aside_of(path)
+        if os.path.lexists(aside) and not may_begin(aside, head):
+            raise CannotCreate(
+                f"'{aside}' is none of ours, and in the way of '{path}'",
+                advice="Move it away, or choose another name; it was not touched.",
+            )
+        files.remove(aside)

@@ -113,17 +113,13 @@ def test_no_tasks_give_no_results() -> None:
 
 def test_missing_file_is_missing(tmp_path: Path) -> None:
     with Decoders(SETTINGS, 1, 1) as decoders:
-        (decoded,) = decoders.map([Task(tmp_path / "gone.jpg", 1, 1)])
+        (decoded,) = decoders.map([Task(tmp_path / "gone.jpg", 1)])
     assert (decoded.status, decoded.shape, decoded.views) == (Status.MISSING, (0, 0), {})
 
 
-@pytest.mark.parametrize("wrong", ["size", "mtime_ns"])
-def test_file_that_differs_from_its_task_is_changed(files: list[Path], wrong: str) -> None:
-    found = files[0].stat()
-    fields = {"size": found.st_size, "mtime_ns": found.st_mtime_ns}
-    fields[wrong] += 1
+def test_file_of_another_size_than_its_task_is_changed(files: list[Path]) -> None:
     with Decoders(SETTINGS, 1, 1) as decoders:
-        (decoded,) = decoders.map([Task(files[0], **fields)])
+        (decoded,) = decoders.map([Task(files[0], files[0].stat().st_size + 1)])
     assert decoded.status is Status.CHANGED
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 REAL = {
     name: getattr(os, name)
-    for name in ("open", "write", "fsync", "rename", "unlink", "mkdir", "rmdir", "close")
+    for name in ("open", "write", "fsync", "rename", "link", "unlink", "mkdir", "rmdir", "close")
 }
 
 
@@ -100,6 +100,9 @@ class Disk:
     def rename(self, old: Any, new: Any) -> None:
         self._call("rename", REAL["rename"], (old, new), (str(old), str(new)))
 
+    def link(self, old: Any, new: Any) -> None:
+        self._call("link", REAL["link"], (old, new), (str(old), str(new)))
+
     def unlink(self, path: Any, **rest: Any) -> None:
         if not self._is_ours(path):
             return REAL["unlink"](path, **rest)
@@ -154,6 +157,8 @@ def after_power_loss(
             synced[inode] = bytes(contents[inode])
         elif name == "rename":
             change({note[0]: -1, note[1]: live[note[0]]})
+        elif name == "link":
+            change({note[1]: live[note[0]]})
         elif name == "mkdir":
             change({note[0]: None})
         elif name in ("unlink", "rmdir"):

@@ -14,6 +14,7 @@ from deepfeat.store.writer import Listed, ShardRows, StoreWriter, open_writer
 ENVIRONMENT: dict[str, str | int] = {"python": "3.11", "torch": "2.4", "threads": 2}
 KEYS = [b"a/%02d.jpg" % i for i in range(9)] + [b"b/caf\xe9.jpg", b"b/\xc3\xbc.png"]
 LISTED = [Listed(key, 1000 + i, 1_700_000_000_000_000_000 + i) for i, key in enumerate(KEYS)]
+PREPROCESSING = {"order": "BGR", "range": 255, "mean": [103.9, 0.1, 7.0], "std": [1.0, 1.0, 1.0]}
 SHARD_IMAGES = 4  # 11 images: shards of 4, 4 and 3
 HOLES = {2: 4, 9: 8}  # row -> status: corrupt, empty
 DIMENSIONS = {"fc7": 5, "pool5": 3}
@@ -31,7 +32,7 @@ def identity(**sampling: Any) -> Identity:
         **sampling,
     }
     return Identity(
-        NetworkPart("vgg16", "ab" * 32, "ceil", {"mean": [103.9, 0.1], "std": 1}, ("fc7", "pool5")),
+        NetworkPart("vgg16", "ab" * 32, "ceil", PREPROCESSING, ("fc7", "pool5")),
         ImagePart(True, (255, 255, 255), "floor", "bilinear", True, 178956970, 1 << 29),
         SamplingPart(**given),
     )

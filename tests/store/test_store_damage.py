@@ -34,7 +34,7 @@ def shards(whole: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sealed(whole: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copy(whole / "x.h5", tmp_path / "x.h5"))
+    return Path(shutil.copyfile(whole / "x.h5", tmp_path / "x.h5"))  # not its mode: writable
 
 
 def named(path: Path, deep: bool = True) -> list[object]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from make_store import identity
+from make_store import PREPROCESSING, identity
 
 from deepfeat.errors import StoreDamaged, UsageError
 from deepfeat.store.identity import Identity, canonical_json, differences
@@ -22,7 +22,7 @@ OTHER = {
     "store_dtype": "float16",
     "layers": ("fc6",),
     "scales": ("native",),
-    "preprocessing": {"mean": [103.9, 0.2], "std": 1},
+    "preprocessing": {**PREPROCESSING, "mean": [103.9, 0.2, 7.0]},
     "background": (0, 0, 0),
 }
 

@@ -11,7 +11,8 @@ from deepfeat.errors import StoreDamaged
 from deepfeat.store.layout import FORMS, HEADER_BYTES, Header, key_fault, parse_header
 from deepfeat.store.matrix import combine, unit
 from deepfeat.store.plan import Changes, Listed, freeze
-from deepfeat.store.shard import PAGE, Sparse, joined
+from deepfeat.store.shard import joined
+from deepfeat.store.sparse import PAGE, Sparse
 
 KEYS = st.sets(st.binary(min_size=1, max_size=8).filter(lambda key: not key_fault(key)), min_size=1)
 
@@ -29,7 +30,15 @@ def test_a_plan_is_the_sorted_keys_cut_into_shards(keys: set[bytes], shard_image
 def test_changes_are_the_differences_of_sets(before: set[bytes], now: set[bytes]) -> None:
     plan = freeze([Listed(k, 1, 1) for k in before], batch_size=1, shard_images=9)
     found = plan.changes([Listed(k, 1, 2) for k in now])
-    assert found == Changes(len(now - before), len(now & before), len(before - now))
+    assert found == Changes(
+        new=len(now - before), gone=len(before - now), touched=len(now & before)
+    )
+
+
+def test_a_change_is_another_size_and_another_time_is_told_apart() -> None:
+    plan = freeze([Listed(b"%d" % i, 5, 7) for i in range(4)], batch_size=1, shard_images=9)
+    now = [Listed(b"0", 5, 7), Listed(b"1", 6, 7), Listed(b"2", 5, -8), Listed(b"3", 4, 0)]
+    assert plan.changes(now) == Changes(changed=2, touched=1)
 
 
 def test_an_unknown_size_is_no_change() -> None:

@@ -1,0 +1,123 @@
+"""Is a folder ours? Its files are known by what stands in them; a name alone decides nothing.
+
+A run that is killed while it starts leaves a part of: the lock, identity, plan and manifest, each
+perhaps only begun under its temporary name. Nothing else is taken over, and no link is followed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from deepfeat import files
+from deepfeat.errors import CannotCreate, DeepfeatError
+from deepfeat.store.blocks import open_regular, read_header
+from deepfeat.store.identity import Identity
+from deepfeat.store.layout import MAGIC
+from deepfeat.store.lock import LOCK, SIGNATURE
+from deepfeat.store.manifest import MANIFEST, SHARD
+from deepfeat.store.plan import PLAN
+from deepfeat.store.reports import REPORTS
+
+IDENTITY = "identity.json"
+LARGEST_IDENTITY = 1 << 20
+NAMES = (LOCK, PLAN, IDENTITY, MANIFEST, *REPORTS)
+HEADS = {IDENTITY: b'{"image":{', PLAN: MAGIC.encode(), MANIFEST: b'{"deepfeat":"store 1"'}
+BEGUN = {LOCK: SIGNATURE, **{files.TEMPORARY + name: head for name, head in HEADS.items()}}
+
+
+def check_folder(folder: Path) -> None:
+    """Raises ``CannotCreate`` unless the folder is empty, a store, or what a killed start left."""
+    if link := next(iter(links_in(folder, _is_name)), None):
+        raise CannotCreate(
+            f"'{link}' is a symbolic link, which no file of a store is: nothing was touched",
+            advice="Put the file itself in its place, or choose another name.",
+        )
+    names = sorted(path.name for path in folder.iterdir())
+    if MANIFEST in names and _start_of(folder / MANIFEST, len(HEADS[MANIFEST])) == HEADS[MANIFEST]:
+        return
+    known = {name for name in names if _is_known(folder / name)}
+    foreign = [name for name in names if name not in known]
+    # A store whose manifest was damaged or lost: begin() says so, and touches nothing either.
+    is_ruin = any(SHARD.fullmatch(name) for name in known) or bool(
+        MANIFEST in names and known & {IDENTITY, PLAN}
+    )
+    if foreign and not (is_ruin and all(map(_is_name, foreign))):
+        raise CannotCreate(
+            f"'{folder}' exists and is not a store",
+            found=f"'{foreign[0]}' in it",
+            advice="Choose another name; nothing in it was touched.",
+        )
+
+
+def has_only_begun(folder: Path) -> bool:
+    """Whether a run was or is at its start here: nothing is there yet but what precedes a store."""
+    names = [path.name for path in folder.iterdir()]
+    if MANIFEST in names or any(SHARD.fullmatch(name) for name in names):
+        return False
+    # What was listed and is gone had a temporary name.
+    are_known = all(_is_known(folder / name) or not (folder / name).exists() for name in names)
+    return are_known and (bool(names) or folder.name.endswith(".work"))
+
+
+def is_promised(name: str) -> bool:
+    """Whether a file of a store has this name that is the same bytes in every run."""
+    return name in HEADS or bool(SHARD.fullmatch(name))
+
+
+def links_in(folder: Path, is_meant: Callable[[str], bool] = is_promised) -> list[Path]:
+    """The symbolic links that stand in the place of files of a store."""
+    with os.scandir(folder) as found:
+        return sorted(Path(one.path) for one in found if one.is_symlink() and is_meant(one.name))
+
+
+def temporaries_in(folder: Path) -> list[Path]:
+    """What an interrupted writer left aside. It may only be removed under the folder's lock."""
+    return sorted(path for path in folder.iterdir() if _is_temporary(path.name))
+
+
+def _is_name(name: str) -> bool:
+    return name in NAMES or bool(SHARD.fullmatch(name)) or _is_temporary(name)
+
+
+def _is_temporary(name: str) -> bool:
+    rest = name.removeprefix(files.TEMPORARY)
+    return rest != name and (rest in NAMES or bool(SHARD.fullmatch(rest)))
+
+
+def _is_known(path: Path) -> bool:
+    """Whether we wrote it, or began to."""
+    if head := BEGUN.get(path.name):
+        return may_begin(path, head)
+    if path.name == IDENTITY:
+        text = _start_of(path, LARGEST_IDENTITY) or b""
+        try:
+            return Identity.from_json(text).canonical() == text
+        except DeepfeatError:
+            return False
+    form = "plan" if path.name == PLAN else "shard" if SHARD.fullmatch(path.name) else None
+    try:
+        return form is not None and read_header(path).form == form
+    except DeepfeatError:
+        return False
+
+
+def may_begin(path: Path, head: bytes) -> bool:
+    """Whether a file begins with ``head``, or was cut, or lost to zeros, before its end."""
+    begun = None if path.is_symlink() else _start_of(path, len(head))
+    return begun is not None and head.startswith(begun.rstrip(b"\0"))
+
+
+def _start_of(path: Path, most: int) -> bytes | None:
+    """The first bytes, at most so many; None where it is no file that can be read."""
+    try:
+        descriptor = open_regular(path)
+    except DeepfeatError:
+        return None
+    try:
+        return os.pread(descriptor, most, 0)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
