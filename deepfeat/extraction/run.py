@@ -16,7 +16,7 @@ from deepfeat.errors import CannotCreate, Interrupted, UsageError
 from deepfeat.extraction.decoding import Decoders
 from deepfeat.extraction.device import environment, reference_mode
 from deepfeat.extraction.limit import Limit
-from deepfeat.extraction.pipeline import Stopped, compute_shard
+from deepfeat.extraction.pipeline import compute_shard
 from deepfeat.extraction.prepared import Prepared, facts_of, summary_of
 from deepfeat.extraction.request import (
     NetworkChoice,
@@ -26,7 +26,7 @@ from deepfeat.extraction.request import (
     settings_of,
 )
 from deepfeat.extraction.source import open_source
-from deepfeat.extraction.stopping import Stop, stop_on_signals
+from deepfeat.extraction.stopping import Stop, Stopped, stop_on_signals
 from deepfeat.networks.load import foresee, load_network
 from deepfeat.networks.network import Network
 from deepfeat.progress import Meter, Report
@@ -175,7 +175,7 @@ def _compute(
     workers = min(prepared.workers, max(1, len(images)))
     ahead = max(RESULTS_PER_WORKER * workers, prepared.batch_size + workers)
     with Decoders(settings_of(prepared.request, prepared.network), workers, ahead) as decoders:
-        decoded = decoders.map(tasks)
+        decoded = decoders.map(tasks, stop)
         for number in pending:
             rows = len(writer.shard(number))
             try:
@@ -185,6 +185,7 @@ def _compute(
                     prepared.network,
                     prepared.request.sampling,
                     batch_size=writer.plan.batch_size,
+                    scratch=prepared.store.absolute().parent,
                     meter=meter,
                     should_stop=stop,
                 )
