@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +17,14 @@ from deepfeat.extraction.device import memory_bytes
 from deepfeat.extraction.request import Sampling
 from deepfeat.extraction.stopping import Stopped
 from deepfeat.extraction.waiting import Batch, Waiting
+from deepfeat.machine import available_bytes
 from deepfeat.networks.network import Network
 from deepfeat.progress import Meter
 from deepfeat.status import Note, Status
 from deepfeat.store.writer import ShardRows
 
+MEMORY_PATIENCE_S = 5.0
+MEMORY_LOOK_S = 0.25
 Array = NDArray[np.float32]
 
 
@@ -70,15 +74,22 @@ class Shard:
             self.descriptors[layer, scale][rows] = values
 
     def _check_memory(self, batch: Batch) -> None:
-        """Refuse what cannot fit: the system would end the whole run, not this image alone."""
+        """Refuse what cannot fit: the system would end the whole run, not this image alone.
+
+        What the machine or its group has in all decides first, and always alike. What is free
+        decides only where others hold the rest, and goes on holding it for a while.
+        """
         views = len(batch) * (2 if self.sampling.mirror else 1)
         height, width = batch[0][1].shape[:2]
         needed = views * height * width * self.network.bytes_per_pixel
-        there = memory_bytes(self.network.device)
+        device = self.network.device
+        there, words = memory_bytes(device), "are there"
+        if needed <= there and device.type == "cpu":
+            there, words = _free_bytes(needed), "are free"
         if needed > there:
             raise MemoryError(
                 f"{height} x {width} pixels would need about {needed / 1e9:.1f} GB of memory, "
-                f"{there / 1e9:.1f} GB are there"
+                f"{there / 1e9:.1f} GB {words}"
             )
 
     def columns(self) -> dict[tuple[str, str], Array]:
@@ -152,6 +163,14 @@ def compute_shard(
         descriptors=shard.columns(),
         details=shard.details,
     )
+
+
+def _free_bytes(needed: int) -> int:
+    """Memory that is free, after a look or two whether ``needed`` bytes come free."""
+    end = time.monotonic() + MEMORY_PATIENCE_S
+    while (free := available_bytes()) < needed and time.monotonic() < end:
+        time.sleep(MEMORY_LOOK_S)
+    return free
 
 
 def _notes(images: list[Decoded]) -> NDArray[np.uint32]:

@@ -147,8 +147,12 @@ def remove_work(folder: Path, target: Path) -> None:
     removed by the next start.
     """
     sealed = load(target, "sealed")
-    if not is_origin(folder, sealed.provenance["plan"]):
-        return
+    if is_origin(folder, sealed.provenance["plan"]):
+        remove_folder(folder)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a directory of shards: the manifest last, then the lock; foreign files stay."""
     names = sorted(path.name for path in folder.iterdir())
     first = [name for name in names if SHARD.fullmatch(name) or name.startswith(files.TEMPORARY)]
     with contextlib.suppress(OSError):
