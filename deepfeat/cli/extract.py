@@ -108,7 +108,8 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option(
     "--decode-timeout", type=click.FloatRange(min=0, min_open=True), default=60.0,
-    show_default=True, metavar="SECONDS", help="An image that takes longer becomes a hole.",
+    show_default=True, metavar="SECONDS",
+    help="Processor time of an image; one that takes more is a hole.",
 )  # fmt: skip
 @click.option(
     "--max-failures",

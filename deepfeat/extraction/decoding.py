@@ -1,57 +1,44 @@
 """Images decoded and resized in other processes, in order, within bounds of memory and time.
 
 A decoder is foreign code fed with foreign bytes: it may crash, hang or ask for all memory. So it
-runs in worker processes (`worker.py`) that know no torch and start in a fraction of a second. Each
-worker holds one image at a time; the queue stays here. Hence a worker that dies costs its own image
-and nothing else. Results come in the order of the tasks, and no more than ``ahead`` of them exist.
+runs in worker processes (`process.py`, `worker.py`) that know no torch and start in a fraction of a
+second. Each worker holds one image at a time; the queue stays here. Hence a worker that dies costs
+its own image one try and nothing else. Results come in the order of the tasks, and no more than
+``ahead`` of them exist.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import os
-import select
-import signal
-import subprocess
-import sys
-import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from queue import SimpleQueue
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import IO
 
-import numpy as np
-from numpy.typing import NDArray
-
-from deepfeat.errors import Unavailable, UsageError
+from deepfeat.errors import UsageError
+from deepfeat.extraction.backlog import Backlog
+from deepfeat.extraction.launch import PATIENCE_S
 from deepfeat.extraction.prepare import Decoded, Settings, Task, prepare, prepare_file
-from deepfeat.extraction.worker import (
-    LENGTHS,
-    Header,
-    decoded_of,
-    settings_header,
-    write_message,
-)
-from deepfeat.status import Note, Status
+from deepfeat.extraction.process import Worker
+from deepfeat.extraction.stopping import Stopped
 
 __all__ = ["Decoded", "Decoders", "Settings", "Task", "prepare", "prepare_file"]
 
-START_S = 60.0
-PIPE_BYTES = 1 << 20  # an image a write; Linux starts with 64 KiB
-NO_HASH = bytes(32)
+AHEAD_BYTES = 1 << 28  # of pixels in results that nobody has taken yet
+LOOK_S = 0.2  # between two looks whether to stop
 # The worker searches modules where this process does; the folder it is started in never counts.
 _START = (
-    "import sys; sys.path[:] = sys.argv[1:]; from deepfeat.extraction.worker import main; main()"
+    "import sys; ends = map(int, sys.argv[1:3]); sys.path[:] = sys.argv[3:]; "
+    "from deepfeat.extraction.worker import main; main(*ends)"
 )
-_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 class Decoders:
     """A pool of worker processes, open as long as its ``with`` block.
+
+    It belongs to the process that made it: after a fork the child needs one of its own.
 
     Parameters
     ----------
@@ -60,7 +47,7 @@ class Decoders:
         Processes, at least 1.
     ahead : int
         Most results that are waiting or being made, at least 1; more than ``workers`` keeps all
-        of them busy.
+        of them busy. No image is begun while those that wait hold `AHEAD_BYTES`.
     """
 
     def __init__(self, settings: Settings, workers: int, ahead: int):
@@ -70,10 +57,12 @@ class Decoders:
                 found=f"workers {workers}, ahead {ahead}",
             )
         self._ahead = ahead
-        self._workers = [_Worker(settings) for _ in range(workers)]
-        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        self._owner = os.getpid()
+        self._workers = [Worker(settings, _START) for _ in range(workers)]
+        self._idle: SimpleQueue[Worker] = SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)
+        self._backlogs: list[Backlog] = []
         self._threads = ThreadPoolExecutor(workers, "decoding")  # one waits for each worker
 
     def __enter__(self) -> Decoders:
@@ -87,39 +76,87 @@ class Decoders:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if os.getpid() != self._owner:
+            return  # a copy made by fork: the workers are the other's
         self._threads.shutdown(wait=False, cancel_futures=True)  # nothing new is begun
+        for backlog in self._backlogs:
+            backlog.close()
         for worker in self._workers:
             worker.stop()  # a thread that waits for one sees the end of its output
         self._threads.shutdown(wait=True)
-        for worker in self._workers:
+        stopped = []
+        with contextlib.suppress(Empty):  # whoever holds one gives it back at once
+            stopped = [self._idle.get(timeout=2 * PATIENCE_S) for _ in self._workers]
+        for worker in stopped:
             worker.close()
+            self._idle.put(worker)  # for a thread that still waits for one: it is told
 
     @property
     def pids(self) -> list[int]:
         """Process ids of the workers that run now."""
         return [worker.pid for worker in self._workers if worker.pid]
 
-    def map(self, tasks: Iterable[Task]) -> Iterator[Decoded]:
+    def map(
+        self, tasks: Iterable[Task], should_stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[Decoded]:
         """Give one `Decoded` for each task, in their order; tasks are taken as they are needed.
 
         Raises
         ------
         Unavailable
             Where a worker process cannot be started at all.
+        Stopped
+            When ``should_stop`` says so while an image is waited for.
         """
+        backlog = Backlog(AHEAD_BYTES)
+        self._backlogs.append(backlog)
         waiting: deque[Future[Decoded]] = deque()
+
+        def make(position: int, task: Task) -> Decoded:
+            backlog.await_room(position)
+            decoded = self.decode(task)
+            backlog.add(_bytes_of(decoded))
+            return decoded
+
+        def take() -> Decoded:
+            future = waiting.popleft()
+            while not wait([future], LOOK_S).done:
+                if should_stop():
+                    raise Stopped
+            decoded = future.result()
+            backlog.take(_bytes_of(decoded))
+            return decoded
+
         try:
-            for task in tasks:
-                waiting.append(self._threads.submit(self._decode, task))
+            for position, task in enumerate(tasks):
+                waiting.append(self._threads.submit(make, position, task))
                 if len(waiting) >= self._ahead:
-                    yield waiting.popleft().result()
+                    yield take()
             while waiting:
-                yield waiting.popleft().result()
+                yield take()
         finally:
             for future in waiting:
                 future.cancel()
+            backlog.close()
 
-    def _decode(self, task: Task) -> Decoded:
+    def decode(self, task: Task) -> Decoded:
+        """Prepare one image; safe to call from many threads at once, which wait for a worker.
+
+        Raises
+        ------
+        Unavailable
+            Where a worker process cannot be started at all.
+        CancelledError
+            Where the pool is closed, also while the image was in the making.
+        UsageError
+            In a process that was forked from the pool's.
+        """
+        if os.getpid() != self._owner:
+            raise UsageError(
+                "decoders belong to the process that made them",
+                found=f"process {os.getpid()}, made in {self._owner}",
+                advice="Make others after the fork.",
+            )
         worker = self._idle.get()
         try:
             return worker.decode(task)
@@ -127,138 +164,5 @@ class Decoders:
             self._idle.put(worker)
 
 
-class _Ended(Exception):
-    """The worker went away, or exceeded its time, in the middle of a message."""
-
-
-class _Worker:
-    """One worker process at a time, started anew after each death."""
-
-    def __init__(self, settings: Settings):
-        self._settings = settings
-        self._process: subprocess.Popen[bytes] | None = None
-        self._is_ready = False
-        self._is_stopped = False
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid if self._process else 0
-
-    def start(self) -> None:
-        """Start the process without waiting for it; its own session keeps Ctrl-C away from it."""
-        self._is_ready = False
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _START, *map(str, sys.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **_ONE_THREAD},
-            start_new_session=True,
-        )
-        _widen(self._process.stdout)
-        if self._is_stopped:  # stopped by another thread while the process was being made
-            self._process.kill()
-        with contextlib.suppress(_Ended):  # died at once: the first task finds out why
-            self._send(settings_header(self._settings), b"")
-
-    def decode(self, task: Task) -> Decoded:
-        """Prepare one image; a worker that dies or takes too long is a status."""
-        if self._process and self._process.poll() is not None:
-            self._kill()  # it died while it had nothing to do, which costs no image
-        if self._process is None:
-            self.start()
-        if not self._is_ready:
-            self._await_ready()
-        started = time.monotonic()
-        deadline = started + self._settings.timeout_s
-        try:
-            self._send({"size": task.size}, os.fsencode(task.path))
-            header, body = self._receive(deadline)
-        except _Ended as ended:
-            code = self._kill()
-            seconds = time.monotonic() - started
-            detail = str(ended) or f"the decoder died{_by_signal(code)}"
-            return Decoded(
-                Status.DECODER_FAILED, Note.NONE, detail, -1, NO_HASH, (0, 0), {}, seconds
-            )
-        return decoded_of(header, body)
-
-    def stop(self) -> None:
-        """Kill the process. Safe while another thread is waiting for it, which then returns."""
-        self._is_stopped = True
-        if process := self._process:
-            process.kill()
-
-    def close(self) -> None:
-        """Kill the process and let go of its pipes."""
-        if self._process:
-            self._kill()
-
-    def _await_ready(self) -> None:
-        try:
-            self._receive(time.monotonic() + START_S)
-        except _Ended as ended:
-            process = self._process
-            words = b""
-            if process and not str(ended):
-                words = process.stderr.read() if process.stderr else b""
-            code = self._kill()
-            last = words.decode(errors="replace").strip().splitlines()[-1:] or [str(ended)]
-            raise Unavailable(
-                "a decoding worker did not start",
-                found=last[0] or f"it ended{_by_signal(code)}",
-                advice=f"Try: {sys.executable} -m deepfeat.extraction.worker </dev/null",
-            ) from None
-        self._is_ready = True
-
-    def _send(self, header: Header, body: bytes) -> None:
-        assert self._process and self._process.stdin
-        try:
-            write_message(self._process.stdin, header, body)
-        except (OSError, ValueError):  # the pipe is broken, or closed
-            raise _Ended from None
-
-    def _receive(self, deadline: float) -> tuple[Header, NDArray[np.uint8]]:
-        header_length, body_length = LENGTHS.unpack(self._read(LENGTHS.size, deadline).tobytes())
-        header = json.loads(self._read(header_length, deadline).tobytes())
-        return header, self._read(body_length, deadline)
-
-    def _read(self, length: int, deadline: float) -> NDArray[np.uint8]:
-        """Read exactly ``length`` bytes into new memory before the deadline."""
-        assert self._process and self._process.stdout
-        descriptor = self._process.stdout.fileno()
-        buffer = np.empty(length, np.uint8)
-        rest = buffer.data
-        poll = select.poll()  # unlike select, it takes descriptors above 1023
-        poll.register(descriptor, select.POLLIN)
-        while len(rest):
-            if not poll.poll(1000 * max(0.0, deadline - time.monotonic())):
-                raise _Ended(f"the decoder exceeded {self._settings.timeout_s:g} s")
-            count = os.readv(descriptor, [rest])
-            if not count:
-                raise _Ended
-            rest = rest[count:]
-        return buffer
-
-    def _kill(self) -> int:
-        """End the process and return how it ended."""
-        assert self._process
-        self._process.kill()
-        code = self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if stream:
-                with contextlib.suppress(OSError):  # what was left to send has nobody to go to
-                    stream.close()
-        self._process = None
-        return code
-
-
-def _widen(pipe: IO[bytes] | None) -> None:
-    """Let a pipe hold more, where the system can and may: fewer changes between processes."""
-    if pipe and hasattr(fcntl, "F_SETPIPE_SZ"):
-        with contextlib.suppress(OSError):  # a user's pipes together are limited
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-
-
-def _by_signal(code: int) -> str:
-    return f" of {signal.Signals(-code).name}" if code < 0 else f" with exit status {code}"
+def _bytes_of(decoded: Decoded) -> int:
+    return sum(view.nbytes for view in decoded.views.values())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,17 +15,17 @@ from deepfeat.extraction.decoding import Decoded
 from deepfeat.extraction.describe import aggregate, describe
 from deepfeat.extraction.device import memory_bytes
 from deepfeat.extraction.request import Sampling
+from deepfeat.extraction.stopping import Stopped
+from deepfeat.extraction.waiting import Batch, Waiting
+from deepfeat.machine import available_bytes
 from deepfeat.networks.network import Network
 from deepfeat.progress import Meter
 from deepfeat.status import Note, Status
 from deepfeat.store.writer import ShardRows
 
+MEMORY_PATIENCE_S = 5.0
+MEMORY_LOOK_S = 0.25
 Array = NDArray[np.float32]
-Waiting = list[tuple[int, NDArray[np.uint8]]]  # rows of the shard with their resized pixels
-
-
-class Stopped(Exception):
-    """The run was asked to stop; the unfinished shard is dropped."""
 
 
 @dataclass(slots=True)
@@ -46,7 +48,7 @@ class Shard:
             for scale in self.sampling.scales
         }
 
-    def add(self, scale: str, batch: Waiting) -> None:
+    def add(self, scale: str, batch: Batch) -> None:
         """Describe a batch of one size at one scale, and put each row in its place."""
         rows = [row for row, _ in batch]
         sampling = self.sampling
@@ -71,16 +73,23 @@ class Shard:
         for layer, values in described.items():
             self.descriptors[layer, scale][rows] = values
 
-    def _check_memory(self, batch: Waiting) -> None:
-        """Refuse what cannot fit: the system would end the whole run, not this image alone."""
+    def _check_memory(self, batch: Batch) -> None:
+        """Refuse what cannot fit: the system would end the whole run, not this image alone.
+
+        What the machine or its group has in all decides first, and always alike. What is free
+        decides only where others hold the rest, and goes on holding it for a while.
+        """
         views = len(batch) * (2 if self.sampling.mirror else 1)
         height, width = batch[0][1].shape[:2]
         needed = views * height * width * self.network.bytes_per_pixel
-        there = memory_bytes(self.network.device)
+        device = self.network.device
+        there, words = memory_bytes(device), "are there"
+        if needed <= there and device.type == "cpu":
+            there, words = _free_bytes(needed), "are free"
         if needed > there:
             raise MemoryError(
                 f"{height} x {width} pixels would need about {needed / 1e9:.1f} GB of memory, "
-                f"{there / 1e9:.1f} GB are there"
+                f"{there / 1e9:.1f} GB {words}"
             )
 
     def columns(self) -> dict[tuple[str, str], Array]:
@@ -100,46 +109,51 @@ def compute_shard(
     sampling: Sampling,
     *,
     batch_size: int,
+    scratch: Path,
     meter: Meter,
     should_stop: Callable[[], bool],
 ) -> ShardRows:
     """Compute the rows of one shard.
 
     Images of one size at a scale share a pass, in row order, ``batch_size`` at a time; so the
-    batches depend on the shard's images alone, not on how fast they are decoded.
+    batches depend on the shard's images alone, not on how fast they are decoded. Views that wait
+    for others of their size beyond a bound of memory do so on the disk of the folder ``scratch``.
 
     Raises
     ------
     Stopped
-        When ``should_stop`` says so between two batches.
+        When ``should_stop`` says so, after an image or between two batches.
+    StoreError
+        Where the disk does not give views back.
     """
     shard = Shard(network, sampling, rows)
     images: list[Decoded] = []
-    waiting: dict[tuple[str, int, int], Waiting] = {}
     results = iter(decoded)
-    for row in range(rows):
-        with meter.stage("decode"):
-            image = next(results)
-        shard.status[row] = image.status
-        shard.details[row] = image.detail
+    with Waiting(scratch) as waiting:
+        for row in range(rows):
+            with meter.stage("decode"):
+                image = next(results)
+            shard.status[row] = image.status
+            shard.details[row] = image.detail
+            with meter.stage("network"):
+                for scale, pixels in image.views.items():
+                    size = (scale, *pixels.shape[:2])
+                    if waiting.count(size) + 1 < batch_size:
+                        waiting.add(size, row, pixels)
+                    else:
+                        shard.add(scale, [*waiting.take(size), (row, pixels)])
+                    if should_stop():
+                        raise Stopped
+            image.views.clear()
+            images.append(image)
+            meter.computed(1)
+            if should_stop():  # also of an image without views: a hole may take its time
+                raise Stopped
         with meter.stage("network"):
-            for scale, pixels in image.views.items():
-                batch = waiting.setdefault((scale, *pixels.shape[:2]), [])
-                batch.append((row, pixels))
-                if len(batch) == batch_size:
-                    shard.add(scale, batch)
-                    batch.clear()
+            for size in waiting.sizes():
+                shard.add(size[0], waiting.take(size))
                 if should_stop():
                     raise Stopped
-        image.views.clear()
-        images.append(image)
-        meter.computed(1)
-    with meter.stage("network"):
-        for (scale, _, _), batch in sorted(waiting.items()):
-            if batch:
-                shard.add(scale, batch)
-            if should_stop():
-                raise Stopped
     return ShardRows(
         size=np.array([image.size_bytes for image in images], np.int64),
         sha256=np.array([list(image.sha256) for image in images], np.uint8).reshape(rows, 32),
@@ -149,6 +163,14 @@ def compute_shard(
         descriptors=shard.columns(),
         details=shard.details,
     )
+
+
+def _free_bytes(needed: int) -> int:
+    """Memory that is free, after a look or two whether ``needed`` bytes come free."""
+    end = time.monotonic() + MEMORY_PATIENCE_S
+    while (free := available_bytes()) < needed and time.monotonic() < end:
+        time.sleep(MEMORY_LOOK_S)
+    return free
 
 
 def _notes(images: list[Decoded]) -> NDArray[np.uint32]:

@@ -20,6 +20,8 @@ from deepfeat.images.limits import Limits
 from deepfeat.status import Note, Status
 from deepfeat.tables import look_up
 
+LONGEST_TIMEOUT_S = 10**7
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -46,7 +48,7 @@ class Settings:
     smallest_side : int
         Pixels that the network needs for one position of its map.
     timeout_s : float
-        Seconds that one image may take.
+        Seconds of processor time that one image may take, at most `LONGEST_TIMEOUT_S`.
 
     Raises
     ------
@@ -77,8 +79,12 @@ class Settings:
                 expected="three numbers from 0 to 255",
                 found=str(self.background),
             )
-        if not self.timeout_s > 0:
-            raise UsageError("a time limit must be positive", found=f"{self.timeout_s} s")
+        if not 0 < self.timeout_s <= LONGEST_TIMEOUT_S:
+            raise UsageError(
+                "a time limit must be positive, and a time that a clock can count",
+                expected=f"at most {LONGEST_TIMEOUT_S:,} s",
+                found=f"{self.timeout_s:g} s",
+            )
 
 
 @dataclass(frozen=True, slots=True)

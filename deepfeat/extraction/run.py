@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from deepfeat.datasets.dataset import DataSet
@@ -17,8 +17,9 @@ from deepfeat.errors import CannotCreate, Interrupted, UsageError
 from deepfeat.extraction.decoding import Decoders
 from deepfeat.extraction.device import environment, reference_mode
 from deepfeat.extraction.limit import Limit
-from deepfeat.extraction.pipeline import Stopped, compute_shard
+from deepfeat.extraction.pipeline import compute_shard
 from deepfeat.extraction.prepared import Prepared, facts_of, summary_of
+from deepfeat.extraction.reach import Place, find_readable, nothing_readable
 from deepfeat.extraction.request import (
     NetworkChoice,
     Request,
@@ -27,15 +28,16 @@ from deepfeat.extraction.request import (
     settings_of,
 )
 from deepfeat.extraction.source import open_source
-from deepfeat.extraction.stopping import Stop, stop_on_signals
+from deepfeat.extraction.stopping import Stop, Stopped, stop_on_signals
 from deepfeat.networks.load import foresee, load_network
 from deepfeat.networks.network import Network
 from deepfeat.progress import Meter, Report
-from deepfeat.status import name_of
-from deepfeat.store.writer import StoreWriter, open_writer
+from deepfeat.status import Status, name_of
+from deepfeat.store.writer import Changes, StoreWriter, open_writer
 
 NO_LIMIT = Limit()
 RESULTS_PER_WORKER = 4  # decoded images that may wait for the network
+OUT_OF_REACH = (Status.MISSING, Status.UNREADABLE)
 
 
 def prepare_run(
@@ -123,6 +125,8 @@ def run(
         Where the store cannot be made, or belongs to other arguments or to another process.
     TooManyFailures
         With more holes than ``limit``; what is committed stays.
+    DataMissing, NoPermission
+        Where not one image of the plan can be read; nothing is written down about any.
     Interrupted
         After a signal; what is committed stays, and the same command goes on from there.
     """
@@ -176,28 +180,58 @@ def _compute(
     tasks = (prepared.source.task(listed) for listed in images)
     workers = min(prepared.workers, max(1, len(images)))
     ahead = max(RESULTS_PER_WORKER * workers, prepared.batch_size + workers)
-    with Decoders(settings_of(prepared.request, prepared.network), workers, ahead) as decoders:
-        decoded = decoders.map(tasks)
-        for number in pending:
-            rows = len(writer.shard(number))
-            try:
+    try:
+        readable = _in_reach(prepared, writer, stop) if pending else None
+        with Decoders(settings_of(prepared.request, prepared.network), workers, ahead) as decoders:
+            decoded = decoders.map(tasks, stop)
+            for number in pending:
+                rows = len(writer.shard(number))
                 shard = compute_shard(
                     islice(decoded, rows),
                     rows,
                     prepared.network,
                     prepared.request.sampling,
                     batch_size=writer.plan.batch_size,
+                    scratch=prepared.store.absolute().parent,
                     meter=meter,
                     should_stop=stop,
                 )
-            except Stopped:
-                raise _interrupted(prepared, writer, stop) from None
-            with meter.stage("disk"):
-                writer.commit(number, shard)
-            meter.committed(rows)
-            _check(writer, limit)
-            if stop():
-                raise _interrupted(prepared, writer, stop)
+                if any(status in OUT_OF_REACH for status in shard.status):
+                    readable = _in_reach(prepared, writer, stop, readable)
+                with meter.stage("disk"):
+                    writer.commit(number, shard)
+                meter.committed(rows)
+                _check(writer, limit)
+                if stop():
+                    raise Stopped
+    except Stopped:
+        raise _interrupted(prepared, writer, stop) from None
+
+
+def _in_reach(
+    prepared: Prepared, writer: StoreWriter, stop: Stop, before: Place | None = None
+) -> Place:
+    """An image of the plan that can be read now; the one that could be before is asked first.
+
+    Raises
+    ------
+    DataMissing, NoPermission
+        Where there is none. A store to which nothing is committed is removed, plan and all, so
+        that a mended source is listed anew.
+    """
+    places = (prepared.source.task(listed).path for listed in writer.plan.listed)
+    readable = find_readable(chain([] if before is None else [before], places), stop)
+    if readable is not None:
+        return readable
+    planned = writer.plan.listed
+    then = ""
+    if writer.committed_images:
+        then = "The same command then goes on; for another list give another store."
+    elif writer.changes != Changes():
+        then = "The list of an earlier start was dropped: run the same command again."
+    writer.discard()
+    first = prepared.source.task(planned[0]).path
+    raise nothing_readable(prepared.source.name, len(planned), first, then)
 
 
 def _check(writer: StoreWriter, limit: Limit) -> None:

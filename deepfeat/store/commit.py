@@ -27,7 +27,7 @@ from deepfeat.store.manifest import Manifest, entry_for, shard_name
 from deepfeat.store.plan import Changes, Listed, Plan
 from deepfeat.store.reports import Hole, add_run, report_path, write_failures
 from deepfeat.store.rows import ShardRows, settle
-from deepfeat.store.seal import remove_work, seal
+from deepfeat.store.seal import remove_folder, remove_work, seal
 from deepfeat.store.shard import as_store_error, pieces_of, put
 from deepfeat.store.start import Begun, Given
 from deepfeat.store.values import load
@@ -193,6 +193,13 @@ class StoreWriter:
                 seal(work.folder, self.path, work.manifest, with_read_back=work.with_read_back)
                 remove_work(work.folder, self.path)
         if self.form == "sealed":
+            self._release()
+            self._work = None
+
+    def discard(self) -> None:
+        """Remove a store that was begun, with its plan, unless something is committed to it."""
+        if self._work is not None and not self._work.manifest.entries:
+            remove_folder(self._work.folder)
             self._release()
             self._work = None
 

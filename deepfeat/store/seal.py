@@ -150,8 +150,12 @@ def remove_work(folder: Path, target: Path) -> None:
     removed by the next start.
     """
     sealed = load(target, "sealed")
-    if not is_origin(folder, sealed.provenance["plan"]):
-        return
+    if is_origin(folder, sealed.provenance["plan"]):
+        remove_folder(folder)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a directory of shards: the manifest last, then the lock; foreign files stay."""
     shards = sorted(path for path in folder.iterdir() if SHARD.fullmatch(path.name))
     with contextlib.suppress(OSError):
         for path in (*shards, *temporaries_in(folder), folder / PLAN, folder / IDENTITY):

@@ -6,7 +6,9 @@ loads torch anew, which is where the seconds of these tests go.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -124,6 +126,39 @@ def is_alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
+def test_workers_that_hang_or_are_killed_delay_no_stop_and_change_no_byte(folder, uninterrupted):
+    """Ctrl-C while every decoder hangs; then the same command, its workers killed in turn, and
+    a pause of all of it.
+    """
+    store = folder / "in-turn.h5"
+    hanging = start(folder, store)
+    send(children(hanging.pid), signal.SIGSTOP)
+    hanging.send_signal(signal.SIGINT)
+    said = hanging.communicate(timeout=SOON_S)[1]
+    assert hanging.returncode == 130, said
+    process = start(folder, store)
+    while not children(process.pid):
+        assert process.poll() is None
+        time.sleep(0.01)
+    for turn in range(4):
+        send(children(process.pid)[turn % 2 : turn % 2 + 1], signal.SIGKILL)
+        time.sleep(0.2)
+    everybody = [process.pid, *children(process.pid)]
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        send(everybody, number)
+        time.sleep(0.5)
+    said = process.communicate(timeout=PATIENCE_S)[1]
+    assert process.returncode == 0, said
+    assert store.read_bytes() == uninterrupted
+
+
+def send(pids, number):
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 @pytest.fixture(scope="module")

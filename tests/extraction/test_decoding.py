@@ -131,15 +131,21 @@ def test_name_that_is_not_text_reaches_the_worker(files: list[Path]) -> None:
     assert decoded.status is Status.OK
 
 
-def test_worker_killed_in_an_image_costs_that_image(files: list[Path]) -> None:
+def stop_worker(decoders: Decoders, files: list[Path]) -> int:
+    """A worker that has started and is stopped: it will be in the middle of the next image."""
+    assert next(decoders.map(tasks(files[:1]))).status is Status.OK
+    (pid,) = decoders.pids
+    os.kill(pid, signal.SIGSTOP)
+    return pid
+
+
+def test_worker_killed_in_an_image_costs_one_more_try(files: list[Path]) -> None:
     with Decoders(SETTINGS, 1, 4) as decoders:
-        assert next(decoders.map(tasks(files[:1]))).status is Status.OK
-        (pid,) = decoders.pids
-        os.kill(pid, signal.SIGSTOP)  # so that it is in the middle of the first image
+        pid = stop_worker(decoders, files)
         threading.Timer(0.3, os.kill, (pid, signal.SIGKILL)).start()
         found = list(decoders.map(tasks(files)))
-    assert [d.status for d in found] == [Status.DECODER_FAILED] + [Status.OK] * (COUNT - 1)
-    assert "SIGKILL" in found[0].detail
+        assert decoders.pids != [pid]
+    assert [int(d.views["native"][0, 0, 0]) for d in found] == [10 * n for n in range(COUNT)]
 
 
 def test_worker_killed_between_images_costs_none(files: list[Path]) -> None:
@@ -151,14 +157,10 @@ def test_worker_killed_between_images_costs_none(files: list[Path]) -> None:
         assert {d.status for d in decoders.map(tasks(files))} == {Status.OK}
 
 
-def test_image_that_takes_too_long_costs_that_image(files: list[Path]) -> None:
-    settings = Settings(scales=("8",), timeout_s=0.5)
-    with Decoders(settings, 1, 4) as decoders:
-        list(decoders.map(tasks(files[:1])))
-        os.kill(decoders.pids[0], signal.SIGSTOP)
-        found = list(decoders.map(tasks(files)))
-    assert [d.status for d in found] == [Status.DECODER_FAILED] + [Status.OK] * (COUNT - 1)
-    assert "0.5 s" in found[0].detail
+def test_worker_that_is_stopped_by_somebody_costs_one_more_try(files: list[Path]) -> None:
+    with Decoders(Settings(scales=("8",), timeout_s=0.5), 1, 4) as decoders:
+        stop_worker(decoders, files)
+        assert {d.status for d in decoders.map(tasks(files))} == {Status.OK}
 
 
 def test_leaving_ends_a_worker_in_the_middle_of_an_image(files: list[Path]) -> None:
