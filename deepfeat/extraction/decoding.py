@@ -70,6 +70,7 @@ class Decoders:
                 found=f"workers {workers}, ahead {ahead}",
             )
         self._ahead = ahead
+        self._owner = os.getpid()
         self._workers = [_Worker(settings) for _ in range(workers)]
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self._workers:
@@ -87,6 +88,8 @@ class Decoders:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if os.getpid() != self._owner:
+            return  # a copy made by fork: the workers are the other's
         self._threads.shutdown(wait=False, cancel_futures=True)  # nothing new is begun
         for worker in self._workers:
             worker.stop()  # a thread that waits for one sees the end of its output
@@ -110,7 +113,7 @@ class Decoders:
         waiting: deque[Future[Decoded]] = deque()
         try:
             for task in tasks:
-                waiting.append(self._threads.submit(self._decode, task))
+                waiting.append(self._threads.submit(self.decode, task))
                 if len(waiting) >= self._ahead:
                     yield waiting.popleft().result()
             while waiting:
@@ -119,7 +122,8 @@ class Decoders:
             for future in waiting:
                 future.cancel()
 
-    def _decode(self, task: Task) -> Decoded:
+    def decode(self, task: Task) -> Decoded:
+        """Prepare one image in a worker that has nothing to do; safe between threads."""
         worker = self._idle.get()
         try:
             return worker.decode(task)

@@ -160,7 +160,8 @@ class Cutting(nn.Module):
         handle = self.model.get_submodule(path).register_forward_hook(hook)
         try:
             with torch.inference_mode():
-                self.model(torch.empty(1, 3, side, side, device="meta"))
+                x = torch.empty(1, 3, side, side, device="meta", dtype=torch.float32)
+                self.model(x)
         finally:
             handle.remove()
         return count
@@ -202,8 +203,8 @@ def build(name: str, *, classes: int, auxiliary: bool, transform_input: bool) ->
         options |= {"transform_input": transform_input, "aux_logits": auxiliary}
         options |= {"init_weights": False}
     # RegNet's builder computes its widths with tensors, which needs a device with numbers.
-    place = _WithoutInitialValues() if name.startswith("regnet") else torch.device("meta")
-    with place:
+    place = "cpu" if name.startswith("regnet") else "meta"
+    with torch.device(place), _WithoutInitialValues():
         model = models.get_model(name, weights=None, **options)
     return Cutting(model.to("meta"), CUTS[name])
 

@@ -114,7 +114,7 @@ def map_shape(forward: Forward, side: int) -> tuple[int, ...] | None:
     """
     try:
         with torch.inference_mode():
-            output = forward(torch.empty(1, 3, side, side, device="meta"))
+            output = forward(torch.empty(1, 3, side, side, device="meta", dtype=torch.float32))
     except (RuntimeError, ValueError):  # torch's words for an image that is too small
         return None
     return tuple(output.shape) if isinstance(output, Tensor) and output.numel() else None

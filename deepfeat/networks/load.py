@@ -233,7 +233,8 @@ def _describe(name: str, body: Body, layer: str, fields: Mapping[str, Field]) ->
             advice="Name the block around it, whose output is one map.",
         )
     field = fields[source]
-    channels = body.head(layer, torch.empty(1, shape[1], device="meta")).shape[1]
+    vectors = torch.empty(1, shape[1], device="meta", dtype=torch.float32)
+    channels = body.head(layer, vectors).shape[1]
     receptive_field = None if field.whole else field.hi - field.lo + 1
     offset = (field.lo + field.hi + 1) / 2
     side = smallest_side(forward, PROBE)
