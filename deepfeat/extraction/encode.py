@@ -153,7 +153,7 @@ class Extractor:
                     raise refusal(len(vectors), picture, decoded)
                 else:
                     vectors.append(None)
-        blocks_a_row = len(loaded.standby.settings.scales) if across_scales == "stack" else 1
+        blocks_a_row = len(loaded.request.sampling.scales) if across_scales == "stack" else 1
         dimension = blocks_a_row * network.layers[layer].channels
         rows = np.full((len(vectors), dimension), np.nan, np.float32)
         for row, vector in enumerate(vectors):
