@@ -138,6 +138,7 @@ class Decoders:
             for future in waiting:
                 future.cancel()
             backlog.close()
+            self._backlogs.remove(backlog)
 
     def decode(self, task: Task) -> Decoded:
         """Prepare one image; safe to call from many threads at once, which wait for a worker.

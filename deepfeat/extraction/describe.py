@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deepfeat.networks.device import mind_fork
 from deepfeat.networks.network import Network
 from deepfeat.store.matrix import combine
 
@@ -42,6 +43,7 @@ def describe(
     dict of (B, D) float32
         One descriptor per image and layer. Both views go through the network in one pass.
     """
+    mind_fork(network.device)
     with torch.inference_mode():
         views = torch.from_numpy(np.stack(pixels))  # (B, H, W, 3)
         if mirror:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any
+import threading
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as pillow
 
-from deepfeat.errors import DataError, UsageError, some
-from deepfeat.extraction.decoding import Decoded, Settings, prepare
+from deepfeat.errors import UsageError, some
 from deepfeat.extraction.describe import describe
 from deepfeat.extraction.device import reference_mode
+from deepfeat.extraction.pictures import Picture, decoded_of, one_by_one, refusal
 from deepfeat.extraction.request import (
     DEFAULT_SCALES,
     NetworkChoice,
@@ -24,17 +24,30 @@ from deepfeat.extraction.request import (
     settings_of,
 )
 from deepfeat.extraction.run import load_chosen
-from deepfeat.images.decode import Image, decode_file, from_array, from_pil
+from deepfeat.extraction.standby import Standby
 from deepfeat.networks.network import Network
-from deepfeat.status import CASES, Status
+from deepfeat.status import Status
 from deepfeat.store.matrix import combine
 
-PathLike = str | os.PathLike[str]
-Picture = PathLike | pillow.Image | NDArray[np.uint8]
+if TYPE_CHECKING:
+    import torch
+
+
+class _Loaded(NamedTuple):
+    """What an Extractor has made, and the parameters it made it for."""
+
+    request: Request
+    network: Network
+    layer: str
+    standby: Standby
 
 
 class Extractor:
     """Images to descriptors, with a network that is loaded once; a transformer of scikit-learn.
+
+    Several threads may use one Extractor at the same time; a parameter that is set counts from the
+    next call on. Files are decoded in processes of its own, which start at the first one and end
+    with it. Copies and pickles hold the parameters, not the network.
 
     Parameters
     ----------
@@ -55,15 +68,15 @@ class Extractor:
         self,
         network: str = "vgg16",
         *,
-        weights: str | None = None,
-        preprocessing: str | None = None,
+        weights: str | os.PathLike[str] | None = None,
+        preprocessing: str | os.PathLike[str] | None = None,
         pool_rounding: str | None = None,
         layer: str | None = None,
         scales: int | str | Sequence[int | str] = DEFAULT_SCALES,
         across_scales: str = "mean",
         normalise: str = "end",
         mirror: bool = True,
-        device: str = "auto",
+        device: str | torch.device | None = "auto",
     ):
         self.network = network
         self.weights = weights
@@ -92,16 +105,20 @@ class Extractor:
                     f"Extractor has no parameter '{name}'", advice=some(_PARAMETERS, 20)
                 )
             setattr(self, name, value)
-        self.__dict__.pop("_loaded", None)
         return self
 
-    def encode(self, images: Sequence[Picture], *, errors: str = "raise") -> NDArray[np.float32]:
+    def __getstate__(self) -> dict[str, Any]:
+        """The parameters: a network and its processes are made anew where they are needed."""
+        return {name: value for name, value in self.__dict__.items() if name != "_loaded"}
+
+    def encode(self, images: Iterable[Picture], *, errors: str = "raise") -> NDArray[np.float32]:
         """Describe images.
 
         Parameters
         ----------
         images : sequence
-            Paths, PIL images, or (H, W, 3) uint8 RGB arrays, also mixed.
+            Paths, PIL images, or (H, W, 3) uint8 RGB arrays, also mixed; or an array or a column of
+            paths.
         errors : {"raise", "nan"}
             What an image that cannot be used becomes: an error, or a row of NaN.
 
@@ -114,46 +131,55 @@ class Extractor:
         ------
         DataError
             Naming the image and what is wrong with it.
+        UsageError
+            For what is no list of images.
         """
-        if isinstance(images, (str, bytes, os.PathLike, pillow.Image)) or _is_one_array(images):
-            raise UsageError(
-                "encode takes a list of images", advice="Put the one image into a list: [image]."
-            )
-        network, settings, layer = self._load()
+        if errors not in ("raise", "nan"):
+            raise UsageError(f"errors={errors!r} is not known", expected="'raise' or 'nan'")
+        pictures = one_by_one(images)
+        loaded = self._load()
+        network, layer = loaded.network, loaded.layer
+        across_scales, normalise = self.across_scales, self.normalise
         vectors: list[NDArray[np.float32] | None] = []
         with reference_mode():
-            for position, picture in enumerate(images):
-                decoded = prepare(_image_of(picture), settings)
+            for picture, decoded in decoded_of(pictures, loaded.standby):
                 if decoded.status == Status.OK:
-                    vectors.append(self._describe(network, layer, decoded))
-                elif errors == "nan":
-                    vectors.append(None)
+                    blocks = [
+                        describe(network, [pixels], mirror=loaded.request.sampling.mirror)[layer]
+                        for pixels in decoded.views.values()
+                    ]  # S x (1, D)
+                    vectors.append(combine(blocks, across_scales, normalise)[0])
+                elif errors == "raise":
+                    raise refusal(len(vectors), picture, decoded)
                 else:
-                    raise _refusal(position, picture, decoded)
-        rows = np.full((len(vectors), self._dimension(network, layer)), np.nan, np.float32)
+                    vectors.append(None)
+        blocks_a_row = len(loaded.request.sampling.scales) if across_scales == "stack" else 1
+        dimension = blocks_a_row * network.layers[layer].channels
+        rows = np.full((len(vectors), dimension), np.nan, np.float32)
         for row, vector in enumerate(vectors):
             if vector is not None:
                 rows[row] = vector
         return rows
 
-    def fit(self, X: Sequence[Picture], y: object = None) -> Extractor:
+    def fit(self, X: Iterable[Picture], y: object = None) -> Extractor:
         """Load the network; nothing is learnt from ``X``."""
         self._load()
         return self
 
-    def transform(self, X: Sequence[Picture]) -> NDArray[np.float32]:
+    def transform(self, X: Iterable[Picture]) -> NDArray[np.float32]:
         """``encode(X)``."""
         return self.encode(X)
 
-    def fit_transform(self, X: Sequence[Picture], y: object = None) -> NDArray[np.float32]:
+    def fit_transform(self, X: Iterable[Picture], y: object = None) -> NDArray[np.float32]:
         """``encode(X)``."""
         return self.encode(X)
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Names of the columns: ``fc7_0`` ..., or ``fc7_256_0`` ... where scales are stacked."""
-        network, settings, layer = self._load()
-        blocks = settings.scales if self.across_scales == "stack" else ("",)
-        channels = network.layers[layer].channels
+        loaded = self._load()
+        layer = loaded.layer
+        blocks = loaded.request.sampling.scales if self.across_scales == "stack" else ("",)
+        channels = loaded.network.layers[layer].channels
         stems = ["_".join(filter(None, (layer, block))) for block in blocks]
         return np.array([f"{stem}_{i}" for stem in stems for i in range(channels)], dtype=object)
 
@@ -161,39 +187,41 @@ class Extractor:
         """Nothing has to be learnt before ``transform``."""
         return True
 
-    def _load(self) -> tuple[Network, Settings, str]:
-        """Network, settings and layer, made once for the present parameters."""
-        if "_loaded" not in self.__dict__:
-            if self.layer is not None and not isinstance(self.layer, str):
-                raise UsageError("an Extractor has one layer", found=repr(self.layer))
-            request = Request(
-                NetworkChoice(
-                    self.network,
-                    self.weights,
-                    self.preprocessing,
-                    self.pool_rounding,
-                    None if self.layer is None else (self.layer,),
-                    self.device,
-                ),
-                Sampling(scales_of(self.scales), self.mirror),
-            )
-            network = load_chosen(request.network)
-            check_scales(network.name, network.layers, request.sampling.scales)
-            (layer,) = network.layers
-            self._loaded = (network, settings_of(request, network), layer)
-        return self._loaded
+    def _load(self) -> _Loaded:
+        """What the present parameters need, made once: of the last, what they share is kept."""
+        if self.layer is not None and not isinstance(self.layer, str):
+            raise UsageError("an Extractor has one layer", found=repr(self.layer))
+        request = Request(
+            NetworkChoice(
+                self.network,
+                self.weights,
+                self.preprocessing,
+                self.pool_rounding,
+                None if self.layer is None else (self.layer,),
+                self.device,
+            ),
+            Sampling(scales_of(self.scales), self.mirror),
+        )
+        loaded: _Loaded | None = self.__dict__.get("_loaded")
+        if loaded and loaded.request == request:
+            return loaded
+        with _LOADING:
+            loaded = self.__dict__.get("_loaded")
+            if not loaded or loaded.request != request:
+                loaded = self._loaded = _made(request, loaded)
+        return loaded
 
-    def _describe(self, network: Network, layer: str, decoded: Decoded) -> NDArray[np.float32]:
-        blocks = [
-            describe(network, [pixels], mirror=self.mirror)[layer]  # (1, D)
-            for pixels in decoded.views.values()
-        ]
-        row: NDArray[np.float32] = combine(blocks, self.across_scales, self.normalise)[0]
-        return row
 
-    def _dimension(self, network: Network, layer: str) -> int:
-        blocks = len(scales_of(self.scales)) if self.across_scales == "stack" else 1
-        return blocks * network.layers[layer].channels
+def _made(request: Request, last: _Loaded | None) -> _Loaded:
+    if last and last.request.network == request.network:
+        network = last.network
+    else:
+        network = load_chosen(request.network)
+    check_scales(network.name, network.layers, request.sampling.scales)
+    settings = settings_of(request, network)
+    standby = last.standby if last and last.standby.settings == settings else Standby(settings)
+    (layer,) = network.layers
+    return _Loaded(request, network, layer, standby)
 
 
 _PARAMETERS = (
@@ -210,29 +238,13 @@ _PARAMETERS = (
 )
 
 
-def _is_one_array(images: object) -> bool:
-    """A single (H, W, 3) picture; (N, H, W, 3) is a list of them."""
-    return isinstance(images, np.ndarray) and images.dtype != object and images.ndim < 4
+_LOADING = threading.Lock()
 
 
-def _image_of(picture: Picture) -> Image:
-    if isinstance(picture, np.ndarray):
-        return from_array(picture)
-    if isinstance(picture, pillow.Image):
-        return from_pil(picture)
-    if isinstance(picture, (str, os.PathLike)):
-        return decode_file(picture)
-    raise UsageError(
-        f"a {type(picture).__name__} is no image",
-        expected="a path, a PIL image or an (H, W, 3) uint8 array",
-    )
+def _after_fork() -> None:
+    """In the child the lock's holder may not be there."""
+    global _LOADING
+    _LOADING = threading.Lock()
 
 
-def _refusal(position: int, picture: Picture, decoded: Decoded) -> DataError:
-    name = f"'{picture}'" if isinstance(picture, (str, os.PathLike)) else f"number {position}"
-    case = CASES[Status(decoded.status)]
-    return DataError(
-        f"image {name} cannot be used: {case.name}, {case.meaning}",
-        found=decoded.detail,
-        advice=f"{case.advice.capitalize()}; or give errors='nan' to get a row of NaN.",
-    )
+os.register_at_fork(after_in_child=_after_fork)

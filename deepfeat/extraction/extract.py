@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+
 from deepfeat.datasets.dataset import DataSet
 from deepfeat.extraction.limit import limit_of
 from deepfeat.extraction.request import (
@@ -42,7 +44,7 @@ def extract(
     filter: str = "bilinear",
     upscale: bool = True,
     store_dtype: str = "float32",
-    device: str = "auto",
+    device: str | torch.device | None = "auto",
     batch_size: int | None = None,
     workers: int | None = None,
     max_failures: int | str | None = None,
@@ -103,8 +105,8 @@ def extract(
     request = Request(
         NetworkChoice(
             network,
-            None if weights is None else os.fspath(weights),
-            None if preprocessing is None else os.fspath(preprocessing),
+            weights,
+            preprocessing,
             pool_rounding,
             layers_of(layer),
             device,

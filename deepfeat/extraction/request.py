@@ -5,9 +5,12 @@ The first three shape the numbers and become the store's identity; the other two
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import torch
 
 from deepfeat.errors import UsageError
 from deepfeat.extraction.decoding import Settings
@@ -35,11 +38,11 @@ class NetworkChoice:
     """Arguments of ``load_network``."""
 
     name: str = "vgg16"
-    weights: str | None = None
-    preprocessing: str | None = None
+    weights: str | os.PathLike[str] | None = None
+    preprocessing: str | os.PathLike[str] | None = None
     pool_rounding: str | None = None
     layers: tuple[str, ...] | None = None
-    device: str = "auto"
+    device: str | torch.device | None = "auto"
     cache: Path | None = None
 
 

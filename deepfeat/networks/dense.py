@@ -35,6 +35,7 @@ class Stages(nn.Module):
         self.stage_of_key = {stage.key: stage.name for stage in stages if stage.key}
         for stage in stages:
             self.add_module(stage.name, stage.module)
+        self.float()  # whatever torch's default dtype is
 
     @property
     def names(self) -> list[str]:

@@ -9,7 +9,8 @@ average.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -87,13 +88,41 @@ class _Enough(Exception):
     """Stops a forward pass once every layer that was asked for is there."""
 
 
+@dataclass(slots=True)
+class _Call:
+    """One pass: the modules whose outputs it wants, and those that it has."""
+
+    wanted: set[nn.Module]
+    outputs: dict[nn.Module, Tensor] = field(default_factory=dict)
+
+
+# A call's own: the modules are shared by all threads, so nothing of a pass may be kept on them.
+_CALL: ContextVar[_Call | None] = ContextVar("_CALL", default=None)
+
+
+def _keep(module: nn.Module, inputs: object, output: Tensor) -> None:
+    """Hook of every module of a model: hand its output to the pass that runs in this thread."""
+    call = _CALL.get()
+    if call is None or module not in call.wanted:
+        return
+    # A copy where a later operation might work in place on it.
+    call.outputs[module] = output if len(call.wanted) == 1 else output.clone()
+    if len(call.outputs) == len(call.wanted):
+        raise _Enough
+
+
 class Cutting(nn.Module):
-    """A torchvision model that hands out the outputs of the modules that are asked for."""
+    """A torchvision model that hands out the outputs of the modules that are asked for.
+
+    Its hooks are registered once and for all, and several threads may run it at the same time.
+    """
 
     def __init__(self, model: nn.Module, cut: Cut):
         super().__init__()
-        self.model = model
+        self.model = model.float()  # whatever torch's default dtype is
         self.cut = cut
+        for module in model.modules():
+            module.register_forward_hook(_keep)
 
     @property
     def names(self) -> list[str]:
@@ -106,32 +135,22 @@ class Cutting(nn.Module):
 
     def forward(self, x: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
         """Maps (B, C, a, b) of the layers ``names``, for preprocessed images ``x`` (B, 3, H, W)."""
-        outputs: dict[str, Tensor] = {}
-        sources = {self.source(name) for name in names}
-
-        def keep(path: str) -> Any:
-            def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
-                # A copy where a later operation might work in place on it.
-                outputs[path] = output if len(sources) == 1 else output.clone()
-                if len(outputs) == len(sources):
-                    raise _Enough
-
-            return hook
-
-        hooks = [
-            self.model.get_submodule(path).register_forward_hook(keep(path)) for path in sources
-        ]
+        sources = {name: self.model.get_submodule(self.source(name)) for name in names}
+        call = _Call(set(sources.values()))
+        before = _CALL.set(call)
         try:
             self.model(x)
         except _Enough:
             pass
         finally:
-            for hook in hooks:
-                hook.remove()
-        return {name: self._finished(name, outputs[self.source(name)]) for name in names}
+            _CALL.reset(before)
+        return {name: self._finished(name, call.outputs[sources[name]]) for name in names}
 
     def runs(self, path: str, side: int) -> int:
-        """How often a module runs in one pass, counted on the meta device."""
+        """How often a module runs in one pass, counted on the meta device.
+
+        For a network that nobody else has yet: it registers a hook of its own.
+        """
         count = 0
 
         def hook(module: nn.Module, inputs: object, output: object) -> None:
@@ -141,7 +160,8 @@ class Cutting(nn.Module):
         handle = self.model.get_submodule(path).register_forward_hook(hook)
         try:
             with torch.inference_mode():
-                self.model(torch.empty(1, 3, side, side, device="meta"))
+                x = torch.empty(1, 3, side, side, device="meta", dtype=torch.float32)
+                self.model(x)
         finally:
             handle.remove()
         return count
@@ -183,18 +203,23 @@ def build(name: str, *, classes: int, auxiliary: bool, transform_input: bool) ->
         options |= {"transform_input": transform_input, "aux_logits": auxiliary}
         options |= {"init_weights": False}
     # RegNet's builder computes its widths with tensors, which needs a device with numbers.
-    place = _WithoutInitialValues() if name.startswith("regnet") else torch.device("meta")
-    with place:
+    place = "cpu" if name.startswith("regnet") else "meta"
+    with torch.device(place), _WithoutInitialValues():
         model = models.get_model(name, weights=None, **options)
     return Cutting(model.to("meta"), CUTS[name])
 
 
 class _WithoutInitialValues(TorchFunctionMode):
-    """Leave new weights as the allocator gave them: drawing 645 million takes ten seconds."""
+    """Leave new weights as the allocator gave them: drawing 645 million takes ten seconds.
+
+    And count in float32, from which RegNet's builder rounds its widths: in bfloat16, where that is
+    torch's default, they would be others.
+    """
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         if getattr(function, "__name__", "") in ("normal_", "uniform_", "kaiming_uniform_"):
             return args[0] if args else kwargs["tensor"]
-        return function(*args, **(kwargs or {}))
+        output = function(*args, **(kwargs or {}))
+        return output.float() if function is torch.arange else output

@@ -1,22 +1,29 @@
 """Where a position of a map looks: stride, offset and receptive field, read off the network itself.
 
-The network is traced once with torch.fx and every operation is applied to an interval of pixels
-instead of a tensor: position 0 of a map depends on the pixels lo ... hi, and the next position on
-the same interval moved by ``jump``. A convolution or pooling of kernel k, stride s, padding p and
-dilation d turns (lo, hi, jump) into (lo - p jump, hi + (d (k - 1) - p) jump, s jump); a sum or
-concatenation takes the hull of its inputs; a global pooling (squeeze-and-excitation) sees the whole
-image.
+The network runs once on the meta device, and every tensor carries an interval of pixels: position 0
+of a map depends on the pixels lo ... hi, and the next position on the same interval moved by
+``jump``. A convolution or pooling of kernel k, stride s, padding p and dilation d turns
+(lo, hi, jump) into (lo - p jump, hi + (d (k - 1) - p) jump, s jump); a sum or concatenation takes
+the hull of its inputs; a global pooling (squeeze-and-excitation) sees the whole image.
+
+Everything here works on a copy or on a network that nobody else has yet. torch.fx would give the
+same graph, but while it traces it replaces ``nn.Module.__call__`` for the whole process: a network
+that runs in another thread would be drawn into the graph.
 """
 
 from __future__ import annotations
 
-import operator
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+PROBE = 1024  # pixels: a side at which every network of the table has a map
 
 Forward = Callable[[Tensor], object]
 
@@ -56,15 +63,33 @@ class Field:
         )
 
 
+Fields = tuple[Field, Field]  # down the rows, along the columns
+
+
 def fields_of(module: nn.Module) -> dict[str, Field]:
     """The field of every submodule's output, by path; "" is the network's own.
 
-    Raises whatever ``torch.fx`` raises for a module that cannot be traced.
+    Raises whatever the network raises for an image of ``PROBE`` pixels.
     """
-    graph = fx.Tracer().trace(module)
-    vertical = _walk(graph, module, axis=0)
-    horizontal = _walk(graph, module, axis=1)
-    return {path: _hull([field, horizontal[path]]) for path, field in vertical.items()}
+    network = copy.deepcopy(module).to("meta").eval()
+    of_path: dict[str, Field] = {}
+
+    def keep(path: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: object, output: object) -> None:
+            if fields := _through(module, inputs):
+                _mark(output, fields)
+            if found := _fields_in(output):
+                of_path[path] = _hull(_hulls(found))
+
+        return hook
+
+    for path, inner in network.named_modules():
+        inner.register_forward_hook(keep(path))
+    with torch.inference_mode(), _Carrying():
+        x = torch.empty(1, 3, PROBE, PROBE, device="meta", dtype=torch.float32)
+        _mark(x, (Field(), Field()))
+        network(x)
+    return of_path
 
 
 def smallest_side(forward: Forward, largest: int = 1024) -> int:
@@ -89,7 +114,7 @@ def map_shape(forward: Forward, side: int) -> tuple[int, ...] | None:
     """
     try:
         with torch.inference_mode():
-            output = forward(torch.empty(1, 3, side, side, device="meta"))
+            output = forward(torch.empty(1, 3, side, side, device="meta", dtype=torch.float32))
     except (RuntimeError, ValueError):  # torch's words for an image that is too small
         return None
     return tuple(output.shape) if isinstance(output, Tensor) and output.numel() else None
@@ -118,57 +143,77 @@ def bytes_per_pixel(module: nn.Module, forward: Forward, side: int) -> int:
 
 
 def _bytes(values: object) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in _tensors_in(values))
+
+
+class _Carrying(TorchFunctionMode):
+    """Pass fields on from the inputs of every function to its outputs, in this thread alone."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        inputs = _fields_in((*args, *kwargs.values()))
+        output = function(*args, **kwargs)
+        if inputs:
+            fields = _hulls(inputs)
+            if function in _POOLINGS:
+                fields = _windows(fields, *_pooling_arguments(args, kwargs), 1)
+            elif function in _GLOBAL:
+                fields = _whole(fields)
+            _mark(output, fields)
+        return output
+
+
+def _through(module: nn.Module, inputs: object) -> Fields | None:
+    """The fields behind a module that states its window; None for any other module."""
+    if isinstance(module, (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)):
+        return _whole(_hulls(_fields_in(inputs)))
+    if isinstance(module, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
+        dilation = getattr(module, "dilation", 1)
+        sizes = (module.kernel_size, module.stride, module.padding, dilation)
+        return _windows(_hulls(_fields_in(inputs)), *sizes)
+    return None
+
+
+def _mark(output: object, fields: Fields) -> None:
+    for tensor in _tensors_in(output):
+        tensor.fields = fields  # type: ignore[attr-defined]
+
+
+def _fields_in(values: object) -> list[Fields]:
+    return [tensor.fields for tensor in _tensors_in(values) if hasattr(tensor, "fields")]
+
+
+def _tensors_in(values: object) -> Iterator[Tensor]:
     if isinstance(values, Tensor):
-        return values.numel() * values.element_size()
-    return sum(map(_bytes, values)) if isinstance(values, (tuple, list)) else 0
+        yield values
+    elif isinstance(values, (tuple, list)):
+        for value in values:
+            yield from _tensors_in(value)
 
 
-def _walk(graph: fx.Graph, module: nn.Module, axis: int) -> dict[str, Field]:
-    """Field of each node in order; a submodule's is that of the last node inside it."""
-    of_node: dict[fx.Node, Field | None] = {}
-    of_path: dict[str, Field] = {}
-    for node in graph.nodes:
-        inputs = [f for n in node.all_input_nodes if (f := of_node.get(n)) is not None]
-        field = Field() if node.op == "placeholder" else _step(node, module, inputs, axis)
-        of_node[node] = field
-        if field is not None:
-            of_path.update(dict.fromkeys(_paths(node), field))
-    return of_path
+def _hulls(several: Sequence[Fields]) -> Fields:
+    vertical, horizontal = zip(*several, strict=True)
+    return _hull(vertical), _hull(horizontal)
 
 
-def _paths(node: fx.Node) -> Iterator[str]:
-    """The submodules a node lies in, outermost first, and the network itself."""
-    yield ""
-    stack: Mapping[str, object] = node.meta.get("nn_module_stack", {})
-    yield from stack
-    if node.op == "call_module":
-        yield str(node.target)
+def _windows(fields: Fields, *sizes: object) -> Fields:
+    vertical, horizontal = fields
+    return (
+        vertical.window(*(_along(size, 0) for size in sizes)),
+        horizontal.window(*(_along(size, 1) for size in sizes)),
+    )
 
 
-def _step(node: fx.Node, module: nn.Module, inputs: Sequence[Field], axis: int) -> Field | None:
-    if not inputs:
-        return None
-    hull = _hull(inputs)
-    if node.op == "call_module":
-        layer = module.get_submodule(str(node.target))
-        if isinstance(layer, (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)):
-            return replace(hull, whole=True)
-        if isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
-            sizes = (layer.kernel_size, layer.stride, layer.padding, getattr(layer, "dilation", 1))
-            return hull.window(*(_along(size, axis) for size in sizes))
-    elif node.target in _POOLINGS:
-        kernel, stride, padding = _pooling_arguments(node)
-        return hull.window(_along(kernel, axis), _along(stride, axis), _along(padding, axis), 1)
-    elif node.target in _GLOBAL:
-        return replace(hull, whole=True)
-    elif node.target in _NOT_A_MAP:
-        return None
-    return hull
+def _whole(fields: Fields) -> Fields:
+    vertical, horizontal = fields
+    return replace(vertical, whole=True), replace(horizontal, whole=True)
 
 
-def _pooling_arguments(node: fx.Node) -> tuple[object, object, object]:
-    given = dict(zip(("kernel_size", "stride", "padding"), node.args[1:4], strict=False))
-    given |= {k: v for k, v in node.kwargs.items() if v is not None}
+def _pooling_arguments(args: Any, kwargs: Mapping[str, Any]) -> tuple[object, object, object]:
+    given = dict(zip(("kernel_size", "stride", "padding"), args[1:4], strict=False))
+    given |= {k: v for k, v in kwargs.items() if v is not None}
     kernel = given["kernel_size"]
     return kernel, given.get("stride") or kernel, given.get("padding", 0)
 
@@ -188,11 +233,5 @@ def _hull(fields: Sequence[Field]) -> Field:
     )
 
 
-_POOLINGS = {
-    functional.max_pool2d,
-    functional.avg_pool2d,
-    torch.max_pool2d,
-    nn.functional.max_pool2d,
-}
-_GLOBAL = {functional.adaptive_avg_pool2d, "mean", torch.mean}
-_NOT_A_MAP = {"size", "dim", getattr, operator.floordiv}
+_POOLINGS = {functional.max_pool2d, functional.avg_pool2d, torch.max_pool2d}
+_GLOBAL = {functional.adaptive_avg_pool2d, torch.mean, Tensor.mean}

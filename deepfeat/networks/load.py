@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,8 +16,10 @@ from torch import Tensor, nn
 
 from deepfeat.errors import NetworkError, WeightsError, some
 from deepfeat.networks import alexnet, from_torchvision, vgg
+from deepfeat.networks.device import choose_device
 from deepfeat.networks.from_torchvision import AUXILIARY, INCEPTIONS, Cutting
 from deepfeat.networks.geometry import (
+    PROBE,
     Field,
     Layer,
     bytes_per_pixel,
@@ -24,7 +27,7 @@ from deepfeat.networks.geometry import (
     map_shape,
     smallest_side,
 )
-from deepfeat.networks.network import Body, Network, choose_device
+from deepfeat.networks.network import Body, Network
 from deepfeat.networks.table import Row, row_of
 from deepfeat.networks.weights.foresee import check_named, foreseen_rounding
 from deepfeat.networks.weights.load import Weights, check_layers, load_weights
@@ -32,7 +35,6 @@ from deepfeat.networks.weights.named import is_torchvisions_own
 from deepfeat.tables import advice
 
 IMAGENET_CLASSES = 1000
-PROBE = 1024  # pixels: a side at which every network of the table has a map
 FULLY_CONNECTED = ("fc6", "fc7", "fc8")
 BUILDERS = {"vgg": vgg.build, "alexnet": alexnet.build}
 
@@ -40,31 +42,31 @@ BUILDERS = {"vgg": vgg.build, "alexnet": alexnet.build}
 def load_network(
     name: str = "vgg16",
     *,
-    weights: str | None = None,
-    preprocessing: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    preprocessing: str | os.PathLike[str] | None = None,
     layers: Sequence[str] | None = None,
     pool_rounding: str | None = None,
-    device: str = "auto",
+    device: str | torch.device | None = "auto",
     cache: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Network:
-    """Load a network for dense application.
+    """Load a network for dense application; several threads may use it at the same time.
 
     Parameters
     ----------
     name : str
         One of ``list_networks()``.
-    weights : str, optional
+    weights : str or path, optional
         A known name ("oxford", or one of torchvision's), a file (.safetensors, .pth, MatConvNet's
         .mat, .caffemodel), or "random:SEED"; by default the network's documented weights.
-    preprocessing : str, optional
+    preprocessing : str or path, optional
         A name, or a TOML file; needed for weights from a file, otherwise it comes with them.
     layers : sequence of str, optional
         Layers to hand out; by default the penultimate one ("fc7" where there is one).
     pool_rounding : {"floor", "ceil"}, optional
         How pooled sizes are rounded; by default as the weights were trained.
-    device : str
-        "auto", "cpu" or "cuda:0".
+    device : str or torch.device, optional
+        "auto", "cpu" or "cuda:0"; None is "auto".
     cache : path, optional
         Where downloaded weights lie; by default $DEEPFEAT_CACHE or ~/.cache/deepfeat.
     progress : callable, optional
@@ -74,9 +76,10 @@ def load_network(
     ------
     NetworkError
         For an unknown network or layer, or one that cannot be applied densely.
-    WeightsError, WeightsUnavailable
-        For weights that do not fit or are damaged, or that cannot be had.
+    WeightsError, WeightsUnavailable, Unavailable
+        For weights that do not fit or are damaged; for weights or a device that cannot be had.
     """
+    weights, preprocessing = _text(weights), _text(preprocessing)
     row, body = skeleton(name)
     chosen = list(layers) if layers else [row.default_layer]
     place = choose_device(device)
@@ -107,7 +110,7 @@ def foresee(
     name: str,
     *,
     layers: Sequence[str] | None = None,
-    weights: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
     pool_rounding: str | None = None,
 ) -> dict[str, Layer]:
     """The layers as ``load_network`` will give them, without any weights.
@@ -120,7 +123,7 @@ def foresee(
     NetworkError
         As ``load_network``.
     """
-    row = row_of(name)
+    row, weights = row_of(name), _text(weights)
     chosen = list(layers) if layers else [row.default_layer]
     pooling = "as-built"
     if row.rounds_pooled_sizes:
@@ -159,6 +162,10 @@ def describe_those_with_maps(name: str, body: Body, layers: Sequence[str]) -> di
         with contextlib.suppress(NetworkError):
             found[layer] = _describe(name, body, layer, fields)
     return found
+
+
+def _text(name_or_path: str | os.PathLike[str] | None) -> str | None:
+    return None if name_or_path is None else os.fspath(name_or_path)
 
 
 def _build(
@@ -226,7 +233,8 @@ def _describe(name: str, body: Body, layer: str, fields: Mapping[str, Field]) ->
             advice="Name the block around it, whose output is one map.",
         )
     field = fields[source]
-    channels = body.head(layer, torch.empty(1, shape[1], device="meta")).shape[1]
+    vectors = torch.empty(1, shape[1], device="meta", dtype=torch.float32)
+    channels = body.head(layer, vectors).shape[1]
     receptive_field = None if field.whole else field.hi - field.lo + 1
     offset = (field.lo + field.hi + 1) / 2
     side = smallest_side(forward, PROBE)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from deepfeat.errors import NetworkError, Unavailable
+from deepfeat.errors import NetworkError
 from deepfeat.networks.dense import Stages
+from deepfeat.networks.device import mind_fork
 from deepfeat.networks.from_torchvision import Cutting
 from deepfeat.networks.geometry import Layer
 from deepfeat.networks.preprocessing import preprocess
@@ -25,7 +27,7 @@ class Network:
 
     ``layers`` are those it was loaded for; ``pooling`` is how pooled sizes are rounded ("floor",
     "ceil", or "as-built" where the architecture leaves no choice); ``bytes_per_pixel`` estimates
-    the memory that a pass needs.
+    the memory that a pass needs. Several threads may use one network at the same time.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Network:
 
     def preprocess(self, pixels: Tensor) -> Tensor:
         """RGB uint8 (B, H, W, 3) -> float32 (B, 3, H, W) on the device, as the weights want it."""
+        mind_fork(self.device)
         return preprocess(pixels, self.weights.preprocessing, self.device)
 
     def maps(self, x: Tensor, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
@@ -52,7 +55,7 @@ class Network:
         Parameters
         ----------
         x : Tensor
-            Preprocessed images (B, 3, H, W), float32.
+            Preprocessed images (B, 3, H, W), float32, on ``self.device``.
         layers : sequence of str, optional
             Some of ``self.layers``; by default all.
 
@@ -78,32 +81,17 @@ class Network:
                     expected=f"a shorter side of at least {layer.smallest_side} pixels",
                     advice="Resize to a larger scale, or choose an earlier layer.",
                 )
-        with torch.inference_mode():
+        with self._pass():
             return self.body(x, names)  # type: ignore[no-any-return]
 
     def head(self, layer: str, vectors: Tensor) -> Tensor:
         """What lies between the average and the last layer: (B, C) -> (B, D); mostly nothing."""
-        with torch.inference_mode():
+        with self._pass():
             return self.body.head(layer, vectors)
 
-
-def choose_device(name: str) -> torch.device:
-    """``auto`` is the first CUDA device where there is one, else the CPU.
-
-    Raises
-    ------
-    Unavailable
-        If a CUDA device is asked for and there is none.
-    """
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise NetworkError(f"unknown device '{name}'", expected="cpu, cuda:0 or auto") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise Unavailable(
-            f"device '{name}' is not there",
-            advice="Give --device cpu, or install a CUDA build of torch.",
-        )
-    return device
+    @contextlib.contextmanager
+    def _pass(self) -> Iterator[None]:
+        """Float32 without gradients, whatever the caller's thread is set to."""
+        mind_fork(self.device)
+        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+            yield
