@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deepfeat.cli.extract_words import beginning, dry_run_text, summary_text
+from deepfeat.cli.extract_words import beginning, dry_run_lines, summary_lines
 from deepfeat.cli.options import (
     Colour,
     List,
@@ -17,6 +17,7 @@ from deepfeat.cli.options import (
     with_output_options,
 )
 from deepfeat.progress import shown, shown_bytes
+from deepfeat.terminal import answer, say
 
 if TYPE_CHECKING:
     from deepfeat.extraction.request import Request
@@ -174,15 +175,15 @@ def extract(source: str, store: str | None, **options: Any) -> int:
     with shown_bytes("weights", silent=is_silent) as download:
         prepared = prepare_run(source, store, _request(options), download=download)
     if options["dry_run"]:
-        answer = dry_run(prepared)
-        print_json(answer) if as_json else click.echo(dry_run_text(answer))
+        trial = dry_run(prepared)
+        print_json(trial) if as_json else answer(*dry_run_lines(trial))
         return 0
     if not quiet:
-        click.echo(beginning(prepared), err=True)
+        say(*beginning(prepared))
     limit = limit_of(options["max_failures"])
     with shown("extracting", silent=is_silent) as report:
         summary = run(prepared, limit=limit, report=report, command=["deepfeat", *sys.argv[1:]])
-    print_json(summary) if as_json else click.echo(summary_text(summary))
+    print_json(summary) if as_json else answer(*summary_lines(summary))
     return int(str(summary["exit_status"]))
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from deepfeat.extraction.prepared import Prepared
 
 
-def beginning(prepared: Prepared) -> str:
+def beginning(prepared: Prepared) -> list[str]:
     """What the run will do, before it begins."""
     network, sampling = prepared.network, prepared.request.sampling
     views = len(sampling.scales) * (2 if sampling.mirror else 1)
@@ -33,14 +33,14 @@ def beginning(prepared: Prepared) -> str:
         lines.append(f"folders that could not be read: {', '.join(listing.unreadable[:10])}")
     if listing.links:
         lines.append(f"{len(listing.links)} links to folders not followed (--follow-links)")
-    return "\n".join(lines)
+    return lines
 
 
 def _weights_words(name: str, untrained: bool) -> str:
     return f"'{name}' (UNTRAINED: random numbers, for trying only)" if untrained else f"'{name}'"
 
 
-def dry_run_text(answer: dict[str, Any]) -> str:
+def dry_run_lines(answer: dict[str, Any]) -> list[str]:
     seconds, rate = answer["seconds_estimated"], answer["images_per_second"]
     return facts(
         [
@@ -60,7 +60,7 @@ def dry_run_text(answer: dict[str, Any]) -> str:
     )  # fmt: skip
 
 
-def summary_text(summary: dict[str, Any]) -> str:
+def summary_lines(summary: dict[str, Any]) -> list[str]:
     """What the run did, and where to look next."""
     failures = _counts(summary["failures"])
     changes = ", ".join(f"{n} {what}" for what, n in summary["changes"].items() if n)

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from deepfeat.terminal import answer
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 EXIT_STATUSES = {
@@ -122,7 +124,8 @@ _NETWORK_OPTIONS = (
 
 def print_json(value: Mapping[str, object]) -> None:
     """One line on standard output; numbers that JSON does not have are null."""
-    click.echo(json.dumps(_plain(value), ensure_ascii=True, allow_nan=False))
+    line = json.dumps(_plain(value), ensure_ascii=True, allow_nan=False)
+    answer(line.replace("\x7f", "\\u007f"))  # the one control character that JSON lets through
 
 
 def _plain(value: Any) -> Any:
