@@ -25,7 +25,6 @@ from deepfeat.errors import StoreError, Told, UsageError
 from deepfeat.terminal import guarded, occupy_standard_descriptors, say
 
 USAGE, BUG, IO_ERROR = 64, 70, 74
-COMPLETION = "_DEEPFEAT_COMPLETE"  # set by the shell's function for completion, as click has it
 
 
 @click.group(
@@ -51,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Threads that spin while they wait for each other starve the decoders and whatever else runs
     # here. Read once, when torch starts its threads; only for this process, which is our own.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if f"_{deepfeat.name}_complete".upper() in os.environ:  # the shell asks what may follow
+        deepfeat.main(prog_name="deepfeat")
     occupy_standard_descriptors()
     given = list(sys.argv[1:] if arguments is None else arguments)
     sys.exit(_status(given))
@@ -72,9 +73,6 @@ def _status(arguments: list[str]) -> int:
 def _run(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
-        if COMPLETION in os.environ:  # the shell asks for completions
-            deepfeat.main(arguments, prog_name="deepfeat", standalone_mode=False)
-            return 0
         with deepfeat.make_context("deepfeat", arguments) as context:
             result = deepfeat.invoke(context)
         return result if isinstance(result, int) else 0
