@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepfeat.cli.table import facts, size
 from deepfeat.progress import duration
+from deepfeat.status import ANEW
 
 if TYPE_CHECKING:
     from deepfeat.extraction.prepared import Prepared
@@ -72,11 +73,17 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
             ("store", f"{summary['store']} ({summary['form']}, {size(summary['bytes'])})"),
             ("images", f"{summary['ok']} of {summary['images']} ok"),
             ("holes", failures and f"{failures}; see {summary['failures_csv']}"),
+            ("to mend", failures and f"do as it advises, {ANEW}"),
             ("folders not read", ", ".join(summary["unreadable_folders"])),
             ("duplicates", summary["duplicates"] or None),
             ("computed", done if computed else "nothing to do: everything was there"),
             ("weights", _weights_words(summary["weights"], True) if summary["untrained"] else None),
-            ("source changed", changes and f"{changes} since the start; not taken in"),
+            (
+                "source changed",
+                changes
+                and f"{changes} since the start; not taken in. To take them in, remove "
+                "the store and give the command again",
+            ),
             ("next", f"deepfeat info {summary['store']}"),
         ]
     )

@@ -21,7 +21,7 @@ def info(store: str, keys: bool, failures: bool, as_json: bool, quiet: bool) -> 
 
     Reads both forms, and the unfinished directory of a run that was interrupted.
     """
-    from deepfeat.status import CASES, Status
+    from deepfeat.status import ANEW, CASES, Status
     from deepfeat.store.info import describe
     from deepfeat.store.read import open_store
 
@@ -40,6 +40,8 @@ def info(store: str, keys: bool, failures: bool, as_json: bool, quiet: bool) -> 
     if rows:
         listed_rows = [(key, case.name, case.advice) for key, case in rows]
         answer("", *table(("key", "status", "advice"), listed_rows))
+        if any(case.advice for _, case in rows):
+            answer("", f"To mend holes: do as advised, {ANEW}.")
 
 
 _POOLED = {"floor": "rounded down", "ceil": "rounded up", "as-built": "as built"}

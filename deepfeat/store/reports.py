@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepfeat import files
-from deepfeat.status import CASES, Status
+from deepfeat.status import ANEW, CASES, Status
 
 REPORTS = ("failures.csv", "runs.jsonl")
 COLUMNS = ("key", "status", "name", "detail", "size", "advice")
@@ -47,7 +47,8 @@ def write_failures(path: Path, holes: Iterable[Hole]) -> None:
     for hole in holes:
         case = CASES[Status(hole.status)]
         detail = hole.detail or known.get((hole.key, str(hole.status)), "")
-        writer.writerow([hole.key, hole.status, case.name, detail, hole.size, case.advice])
+        advice = f"{case.advice}; {ANEW}"
+        writer.writerow([hole.key, hole.status, case.name, detail, hole.size, advice])
     files.replace(path, [text.getvalue().encode("utf-8", "backslashreplace")])
 
 
