@@ -30,6 +30,10 @@ def beginning(prepared: Prepared) -> list[str]:
             f"{n} {extension or 'without'}" for extension, n in listing.skipped.items()
         )
         lines.append(f"left out by extension: {counts} (--all-files takes them)")
+    never = [f"{listing.hidden} hidden"] if listing.hidden else []
+    never += [f"{n} '{name}'" for name, n in listing.system.items()]
+    if never:
+        lines.append(f"never taken: {', '.join(never)}")
     if listing.unreadable:
         lines.append(f"folders that could not be read: {', '.join(listing.unreadable[:10])}")
     if listing.links:

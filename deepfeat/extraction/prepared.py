@@ -93,6 +93,8 @@ def summary_of(
             "failures_csv": str(failures_csv) if failures else None,
             "computed": meter.done,
             "skipped_files": dict(prepared.source.listing.skipped),
+            "skipped_hidden": prepared.source.listing.hidden,
+            "skipped_system": dict(prepared.source.listing.system),
             "unreadable_folders": list(prepared.source.listing.unreadable),
             "links_not_followed": list(prepared.source.listing.links),
             "duplicates": len(hashes) - len(set(hashes)),
