@@ -160,10 +160,3 @@ def test_a_demo_that_was_stopped_goes_on(tmp_path):
     with start() as opened:
         assert opened.ok.all()
         assert len(opened) == 6
-
-
-def test_a_foreign_picture_is_seen_before_the_first_is_written(tmp_path):
-    last_picture(tmp_path)
-    with pytest.raises(CannotCreate, match="000.png"):
-        make_images(tmp_path)
-    assert len(list(tmp_path.rglob("*.png"))) == 1
