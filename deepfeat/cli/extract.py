@@ -154,7 +154,7 @@ def extract(source: str, store: str | None, **options: Any) -> int:
 
     SRC is a folder (searched with its sub-folders), or a CSV file with a column 'path'. STORE is
     <src>.<network>.h5 in the working directory unless given; a name without .h5 is a directory of
-    shards.
+    shards. Endings of other files, such as .hdf5, are taken with --form only.
 
     Running the same command again goes on where it stopped, and a finished store stays as it is. An
     image that cannot be used becomes a hole: a row of NaN with a status.

@@ -77,6 +77,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
             ("store", f"{summary['store']} ({summary['form']}, {size(summary['bytes'])})"),
             ("images", f"{summary['ok']} of {summary['images']} ok"),
             ("holes", failures and f"{failures}; see {summary['failures_csv']}"),
+            ("names", summary["hint"]),
             ("to mend", failures and f"do as it advises, {ANEW}"),
             ("folders not read", ", ".join(summary["unreadable_folders"])),
             ("duplicates", summary["duplicates"] or None),

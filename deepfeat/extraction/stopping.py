@@ -14,6 +14,10 @@ from deepfeat.errors import Interrupted
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class Stopped(Exception):
+    """Whoever was asked to stop has stopped; what is unfinished is dropped."""
+
+
 @dataclass(slots=True)
 class Stop:
     """``signal`` is the number of the first signal that came, 0 while there was none."""
