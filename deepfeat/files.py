@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -108,10 +109,15 @@ def sha256_of(path: Path) -> str:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that an ordinary user may still write where ``folder`` is, or will be."""
+    """Bytes that an ordinary user may still write where ``folder`` is, or will be.
+
+    A file system that states no size at all (/proc, some mounts of a network) states no free bytes
+    either: whether it can be written shows in writing.
+    """
     while not folder.exists():
         folder = folder.parent
-    return shutil.disk_usage(folder).free
+    usage = shutil.disk_usage(folder)
+    return usage.free if usage.total else sys.maxsize
 
 
 def cache_folder(cache: str | os.PathLike[str] | None = None) -> Path:

@@ -121,6 +121,7 @@ def occupy_standard_descriptors() -> None:
 
     What a library then prints would be written into that file.
     """
-    while (nowhere := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(nowhere, True)
-    os.close(nowhere)
+    with contextlib.suppress(OSError):  # none is free, so none is left to be taken
+        while (nowhere := os.open(os.devnull, os.O_RDWR)) <= 2:
+            os.set_inheritable(nowhere, True)
+        os.close(nowhere)

@@ -11,6 +11,7 @@ from deepfeat.cli.extract_words import beginning, dry_run_lines, summary_lines
 from deepfeat.cli.options import (
     Colour,
     List,
+    Workers,
     exits,
     print_json,
     with_network_options,
@@ -117,7 +118,11 @@ if TYPE_CHECKING:
     help="Accept that many holes; one more ends the run with status 65.",
 )
 @click.option(
-    "--workers", type=click.IntRange(1), envvar="DEEPFEAT_WORKERS", help="Decoding processes."
+    "--workers",
+    type=Workers(),
+    envvar="DEEPFEAT_WORKERS",
+    metavar="N|auto",
+    help="Decoding processes. Default: auto, one a core, at most 8.",
 )
 @click.option(
     "--batch-size",

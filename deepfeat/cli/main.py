@@ -5,6 +5,7 @@ Nothing heavy is imported to say ``--help``.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -25,6 +26,12 @@ from deepfeat.errors import StoreError, Told, UsageError
 from deepfeat.terminal import guarded, occupy_standard_descriptors, say
 
 USAGE, BUG, IO_ERROR = 64, 70, 74
+IO_ADVICE: dict[int | None, str] = {
+    errno.EMFILE: "This process may open too few files at once: 'ulimit -n 1024' allows more.",
+    errno.ENFILE: "The system has too many files open: end other programs.",
+    errno.ENOSPC: "Make room on the disk.",
+    errno.EROFS: "The disk is mounted to be read only.",
+}
 
 
 @click.group(
@@ -110,7 +117,7 @@ def _io_error(error: OSError) -> StoreError:
     """What the system says, and of which file, where it knows."""
     known = isinstance(error.filename, (str, bytes))
     name = f": {os.fsdecode(error.filename)}" if known else ""
-    return StoreError(f"{error.strerror or error}{name}")
+    return StoreError(f"{error.strerror or error}{name}", advice=IO_ADVICE.get(error.errno, ""))
 
 
 def _end(error: Told, as_json: bool) -> int:

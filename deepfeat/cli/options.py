@@ -42,6 +42,16 @@ class List(click.ParamType[tuple[str, ...]]):
         return parts
 
 
+class Workers(click.IntRange):
+    """``4``, or ``auto`` for as many as the machine has cores, at most 8."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        return None if value == "auto" else super().convert(value, param, ctx)
+
+
 class Colour(click.ParamType[tuple[int, int, int]]):
     """``255,255,255``."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from deepfeat.cli.options import List, exits, print_json, with_output_options
+from deepfeat.cli.options import List, Workers, exits, print_json, with_output_options
 from deepfeat.cli.svm_eval_words import result_lines
 from deepfeat.progress import shown, shown_bytes, shown_count
 from deepfeat.terminal import answer, say
@@ -67,7 +67,11 @@ from deepfeat.terminal import answer, say
 )
 @click.option("--cache", metavar="FOLDER", help="Where downloaded weights lie.")
 @click.option(
-    "--workers", type=click.IntRange(1), envvar="DEEPFEAT_WORKERS", help="Decoding processes."
+    "--workers",
+    type=Workers(),
+    envvar="DEEPFEAT_WORKERS",
+    metavar="N|auto",
+    help="Decoding processes. Default: auto, one a core, at most 8.",
 )
 @click.option(
     "--accept-environment",
