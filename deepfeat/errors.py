@@ -17,17 +17,22 @@
         DataMissing          66  a source that does not exist or holds no images
       TooManyFailures        65  more holes than ``--max-failures`` allows
       Unavailable            69  an optional dependency or a device is missing
+
+    KeyboardInterrupt
       Interrupted           130  SIGINT (130) or SIGTERM (143)
 
-A class's ``exit_status`` is the command's. An image that cannot be used is no error: it is a row
-with a status (``status.py``).
+A class's ``exit_status`` is the command's. ``Interrupted`` says as much as the others, but it is no
+``Exception``: a loop that logs what fails and goes on has to end at Ctrl-C. An image that cannot be
+used is no error: it is a row with a status (``status.py``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 
-class DeepfeatError(Exception):
-    """Base of every error raised on purpose.
+
+class Told(BaseException):
+    """What every error here says.
 
     Parameters
     ----------
@@ -35,26 +40,41 @@ class DeepfeatError(Exception):
         One sentence: what happened, to which file or value.
     expected, found, advice : str
         What was expected, what was found, and what to do next; empty where the message says it.
+        ``found`` may be several lines.
     """
 
     exit_status = 70
 
-    def __init__(self, message: str, *, expected: str = "", found: str = "", advice: str = ""):
+    def __init__(
+        self,
+        message: str,
+        *,
+        expected: str = "",
+        found: str | Sequence[str] = "",
+        advice: str = "",
+    ):
         super().__init__(message)
         self.message = message
         self.expected = expected
-        self.found = found
+        self.found = found if isinstance(found, str) else _indented(found)
         self.advice = advice
+        self._lines = () if isinstance(found, str) else tuple(found)
 
     def __str__(self) -> str:
-        parts = [self.message]
+        """One part a line. What is foreign in a part neither begins a line nor moves the cursor."""
+        found = _indented([printable(line) for line in self._lines]) or printable(self.found)
+        parts = [printable(self.message)]
         if self.expected:
-            parts.append(f"expected: {self.expected}")
+            parts.append(f"expected: {printable(self.expected)}")
         if self.found:
-            parts.append(f"found: {self.found}")
+            parts.append(f"found: {found}")
         if self.advice:
-            parts.append(self.advice)
+            parts.append(printable(self.advice))
         return "\n  ".join(parts)
+
+
+class DeepfeatError(Told, Exception):
+    """Base of every error raised on purpose."""
 
 
 class UsageError(DeepfeatError):
@@ -121,10 +141,8 @@ class Unavailable(DeepfeatError):
     exit_status = 69
 
 
-class Interrupted(DeepfeatError):
+class Interrupted(Told, KeyboardInterrupt):
     """A run stopped by a signal; 130 for SIGINT, 143 for SIGTERM, on the instance."""
-
-    exit_status = 130
 
     def __init__(self, message: str, *, exit_status: int = 130, advice: str = ""):
         super().__init__(message, advice=advice)
@@ -135,6 +153,10 @@ def printable(text: str) -> str:
     """Text for a terminal: nothing in it may move the cursor or change what is seen."""
     known = text.encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in known)
+
+
+def _indented(lines: Sequence[str]) -> str:
+    return "".join(f"\n    {line}" for line in lines)
 
 
 def some(names: list[str] | tuple[str, ...], most: int = 10) -> str:

@@ -12,8 +12,11 @@ import errno
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+from deepfeat.errors import CannotCreate
 
 TEMPORARY = ".tmp-"
 BLOCK = 1 << 20
@@ -122,18 +125,47 @@ def sha256_of(path: Path) -> str:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that an ordinary user may still write where ``folder`` is, or will be."""
+    """Bytes that an ordinary user may still write where ``folder`` is, or will be.
+
+    A file system that states no size at all (/proc, some mounts of a network) states no free bytes
+    either: whether it can be written shows in writing.
+    """
     while not folder.exists():
         folder = folder.parent
-    return shutil.disk_usage(folder).free
+    usage = shutil.disk_usage(folder)
+    return usage.free if usage.total else sys.maxsize
 
 
 def cache_folder(cache: str | os.PathLike[str] | None = None) -> Path:
-    """``cache``, else $DEEPFEAT_CACHE, else $XDG_CACHE_HOME/deepfeat, else ~/.cache/deepfeat."""
+    """``cache``, else $DEEPFEAT_CACHE, else $XDG_CACHE_HOME/deepfeat, else ~/.cache/deepfeat.
+
+    Raises
+    ------
+    CannotCreate
+        Where nothing names one and the user has no home directory.
+    """
+    folder = known_cache_folder(cache)
+    if folder is None:
+        raise CannotCreate(
+            "there is no folder for downloads: this user has no home directory",
+            advice="Name one with --cache or DEEPFEAT_CACHE.",
+        )
+    return folder
+
+
+def known_cache_folder(cache: str | os.PathLike[str] | None = None) -> Path | None:
+    """The same, or None without one: for a look at what is there, which then is nothing."""
     if chosen := cache or os.environ.get("DEEPFEAT_CACHE"):
-        return Path(chosen).expanduser()
-    system = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(system) if Path(system).is_absolute() else Path.home() / ".cache") / "deepfeat"
+        return expanded(chosen)
+    system = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not system.is_absolute():
+        system = expanded("~/.cache")
+    return system / "deepfeat" if system.is_absolute() else None
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """A path with ``~`` replaced; left as it is where there is no such home."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  (Path.expanduser raises)
 
 
 def is_offline() -> bool:

@@ -11,6 +11,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from deepfeat.terminal import canvas, guarded, say
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import ProgressColumn
 
 STAGES = ("decode", "network", "disk")
 SECONDS_BETWEEN_LINES = 30.0
@@ -127,15 +134,9 @@ def shown(description: str, *, silent: bool = False) -> Iterator[Report | None]:
 @contextlib.contextmanager
 def _bar(description: str) -> Iterator[Report]:
     from rich import progress as rich_progress
-    from rich.console import Console
 
-    columns = (
-        rich_progress.TextColumn("{task.description}"),
-        rich_progress.BarColumn(),
-        rich_progress.MofNCompleteColumn(),
-        rich_progress.TextColumn("{task.fields[words]}"),
-    )
-    with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    words_column = rich_progress.TextColumn("{task.fields[words]}", markup=False)
+    with _drawn(rich_progress.MofNCompleteColumn(), words_column) as bar:
         task = bar.add_task(description, total=None, words="")
 
         def report(state: Progress) -> None:
@@ -143,6 +144,24 @@ def _bar(description: str) -> Iterator[Report]:
             bar.update(task, completed=done, total=state.total, words=words(state))
 
         yield report
+
+
+@contextlib.contextmanager
+def _drawn(*columns: ProgressColumn) -> Iterator[Bars]:
+    """Bars on a terminal; what is written meanwhile appears above them, escaped as ever."""
+    from rich import progress as rich_progress
+    from rich.console import Console
+
+    first = rich_progress.TextColumn("{task.description}", markup=False)
+    bars = rich_progress.Progress(
+        first,
+        rich_progress.BarColumn(),
+        *columns,
+        console=Console(file=canvas()),
+        transient=True,
+    )
+    with bars, guarded():
+        yield bars
 
 
 def _lines(description: str) -> Report:
@@ -154,7 +173,7 @@ def _lines(description: str) -> Report:
         if now - last >= SECONDS_BETWEEN_LINES:
             last = now
             done = state.done + state.running
-            print(f"{description}: {done} of {state.total}, {words(state)}", file=sys.stderr)
+            say(f"{description}: {done} of {state.total}, {words(state)}")
 
     return report
 
@@ -168,16 +187,13 @@ def shown_bytes(
         yield None
         return
     from rich import progress as rich_progress
-    from rich.console import Console
 
     columns = (
-        rich_progress.TextColumn("{task.description}"),
-        rich_progress.BarColumn(),
         rich_progress.DownloadColumn(),
         rich_progress.TransferSpeedColumn(),
         rich_progress.TimeRemainingColumn(),
     )
-    with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with _drawn(*columns) as bar:
         task = bar.add_task(description, total=None, visible=False)
         yield lambda done, total: bar.update(
             task, completed=done, total=total or None, visible=True
@@ -196,15 +212,9 @@ def shown_count(
         yield _count_lines(description)
         return
     from rich import progress as rich_progress
-    from rich.console import Console
 
-    columns = (
-        rich_progress.TextColumn("{task.description}"),
-        rich_progress.BarColumn(),
-        rich_progress.MofNCompleteColumn(),
-        rich_progress.TimeRemainingColumn(),
-    )
-    with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    columns = (rich_progress.MofNCompleteColumn(), rich_progress.TimeRemainingColumn())
+    with _drawn(*columns) as bar:
         task = bar.add_task(description, total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
@@ -217,6 +227,6 @@ def _count_lines(description: str) -> Callable[[int, int], None]:
         now = time.perf_counter()
         if now - last >= SECONDS_BETWEEN_LINES:
             last = now
-            print(f"{description}: {done} of {total}", file=sys.stderr)
+            say(f"{description}: {done} of {total}")
 
     return report

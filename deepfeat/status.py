@@ -1,6 +1,8 @@
 """What can become of an image: one row a case, never renumbered (``items/status`` of a store).
 
-``NOTES`` are the bits of ``items/notes``: what was done to the pixels of an image that is fine.
+An advice is about the image alone: a finished store keeps its holes, so ``ANEW`` follows it
+wherever a store is spoken of. ``NOTES`` are the bits of ``items/notes``: what was done to the
+pixels of an image that is fine.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ CASES: dict[Status, Case] = {
     Status.UNREADABLE: Case(
         "unreadable",
         "no permission, an I/O error, a link loop or not a regular file",
-        "check permissions and the disk",
+        "check permissions, links and the disk",
         True,
     ),
     Status.NOT_AN_IMAGE: Case(
@@ -60,13 +62,13 @@ CASES: dict[Status, Case] = {
     Status.TOO_LARGE: Case(
         "too-large",
         "more bytes or pixels than the limits",
-        "shrink or crop it, or raise --max-pixels or --max-bytes",
+        "crop it; or raise --max-pixels or --max-bytes; or, if it is thin, smaller --scales",
         False,
     ),
     Status.TOO_SMALL: Case(
         "too-small",
         "an empty side, or too small for one position of the map",
-        "allow enlarging, or choose other scales",
+        "leave out --no-upscale and the scale 'native', or choose larger --scales",
         False,
     ),
     Status.UNSUPPORTED: Case(
@@ -77,10 +79,13 @@ CASES: dict[Status, Case] = {
     ),
     Status.EMPTY: Case("empty", "zero bytes", "download the file again", False),
     Status.CHANGED: Case(
-        "changed", "changed between listing and reading", "run again when it is at rest", True
+        "changed", "changed between listing and reading", "wait until nothing writes it", True
     ),
     Status.DECODER_FAILED: Case(
-        "decoder-failed", "the decoder crashed or exceeded its time", "convert it to PNG", True
+        "decoder-failed",
+        "the decoder crashed or exceeded its time",
+        "convert it to PNG, or raise --decode-timeout",
+        True,
     ),
     Status.NOT_FINITE: Case(
         "not-finite",
@@ -89,7 +94,10 @@ CASES: dict[Status, Case] = {
         False,
     ),
     Status.OUT_OF_MEMORY: Case(
-        "out-of-memory", "did not fit in memory even alone", "shrink it or use fewer scales", True
+        "out-of-memory",
+        "did not fit in memory even alone",
+        "crop it, choose smaller --scales, or run where more memory is",
+        True,
     ),
     Status.BAD_REGION: Case(
         "bad-region", "a box outside the image, or empty", "mend the box", False
@@ -111,6 +119,9 @@ class Note(IntFlag):
     SAME_CONTENTS = 1 << 9
     TRAILING_BYTES = 1 << 10
     METADATA_IGNORED = 1 << 11
+
+
+ANEW = "then remove the store and give the command again"
 
 
 def name_of(status: int) -> str:

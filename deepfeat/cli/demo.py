@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from deepfeat.cli.options import exits, print_json, with_output_options
+from deepfeat.cli.svm_eval_words import number
 from deepfeat.cli.table import table
 from deepfeat.progress import shown
+from deepfeat.terminal import answer, say
+
+if TYPE_CHECKING:
+    from deepfeat.demo.tour import Tour
 
 
 @click.command(epilog=exits(0, 64, 65, 70, 73, 74, 75, 130))
@@ -21,14 +29,12 @@ def demo(folder: str, as_json: bool, quiet: bool) -> None:
     from dataclasses import asdict
     from pathlib import Path
 
-    from deepfeat.cli.svm_eval_words import number
     from deepfeat.demo.tour import NETWORK, RECIPE, SCALES, WEIGHTS, take_tour
 
     if not quiet:
-        click.echo(
+        say(
             f"Six classes of shapes and textures, '{NETWORK}' with UNTRAINED weights "
-            f"({WEIGHTS}), scales {', '.join(map(str, SCALES))}, each with its mirror.",
-            err=True,
+            f"({WEIGHTS}), scales {', '.join(map(str, SCALES))}, each with its mirror."
         )
     with shown("extracting", silent=quiet) as report:
         tour = take_tour(Path(folder), report=report)
@@ -41,37 +47,45 @@ def demo(folder: str, as_json: bool, quiet: bool) -> None:
         }
         print_json({"schema": "deepfeat.demo/1", **found})
         return
-    click.echo(f"\n{tour.count} images in {tour.images}, one row each in {tour.store}:")
-    for (layer, scale), shape in tour.shapes.items():
-        click.echo(f"  descriptors/{layer}/{scale}  {shape[0]} rows x {shape[1]} float32")
-    click.echo(f"\nNearest neighbours of {tour.query} (cosine, both scales stacked):")
-    rows = [(f"  {one.key}", f"{one.similarity:.3f}") for one in tour.neighbours]
-    click.echo(table(("  image", "similarity"), rows, right=(1,)))
-    click.echo(
-        f"\nThe nearest neighbour is of its own class for {100 * tour.agreement:.0f} % of images "
-        f"(chance: {100 * tour.chance:.0f} %),\nthough this network was never trained."
-    )
+    answer(*_lines(tour, RECIPE))
+
+
+def _lines(tour: Tour, recipe: Sequence[str]) -> list[str]:
+    neighbours = [(f"  {one.key}", f"{one.similarity:.3f}") for one in tour.neighbours]
     figure, splits = tour.result.figure, tour.result.splits
-    click.echo(
-        f"\nLinear SVMs, trained on {splits[0]['train']} images, tested on the other "
-        f"{splits[0]['test']}, {len(splits)} random halves:"
-    )
     classes = [
         (f"  {one['class']}", number(one["value"]), one["training"], one["positives"])
         for one in tour.result.per_class
     ]
     classes.append((f"  {figure['what']}", number(figure["value"]), "", ""))
-    click.echo(table(("  class", "recall %", "training", "test"), classes, right=(1, 2, 3)))
-    again = " ".join(f"--set '{one}'" for one in RECIPE)
-    click.echo(
-        f"""
-What to try next:
-  deepfeat info {tour.store}
-  deepfeat verify --deep {tour.store}
-  deepfeat svm-eval folder --data {tour.images} --features {tour.store} \\
-    {again}
-  deepfeat recipes
-  deepfeat networks 'vgg*'
-  deepfeat extract YOUR_IMAGES --dry-run                      # vgg16 with the paper's weights
-  deepfeat extract YOUR_IMAGES --network resnet50 --scales 224"""
-    )
+    again = " ".join(f"--set '{one}'" for one in recipe)
+    return [
+        "",
+        f"{tour.count} images in {tour.images}, one row each in {tour.store}:",
+        *(
+            f"  descriptors/{layer}/{scale}  {shape[0]} rows x {shape[1]} float32"
+            for (layer, scale), shape in tour.shapes.items()
+        ),
+        "",
+        f"Nearest neighbours of {tour.query} (cosine, both scales stacked):",
+        *table(("  image", "similarity"), neighbours, right=(1,)),
+        "",
+        f"The nearest neighbour is of its own class for {100 * tour.agreement:.0f} % of images "
+        f"(chance: {100 * tour.chance:.0f} %),",
+        "though this network was never trained.",
+        "",
+        f"Linear SVMs, trained on {splits[0]['train']} images, tested on the other "
+        f"{splits[0]['test']}, {len(splits)} random halves:",
+        *table(("  class", "recall %", "training", "test"), classes, right=(1, 2, 3)),
+        "",
+        "What to try next:",
+        f"  deepfeat info {tour.store}",
+        f"  deepfeat verify --deep {tour.store}",
+        f"  deepfeat svm-eval folder --data {tour.images} --features {tour.store} \\",
+        f"    {again}",
+        "  deepfeat recipes",
+        "  deepfeat networks 'vgg*'",
+        "  deepfeat extract YOUR_IMAGES --dry-run                      "
+        "# vgg16 with the paper's weights",
+        "  deepfeat extract YOUR_IMAGES --network resnet50 --scales 224",
+    ]

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deepfeat.cli.extract_words import beginning, dry_run_text, summary_text
+from deepfeat.cli.extract_words import beginning, dry_run_lines, summary_lines
 from deepfeat.cli.options import (
     Colour,
     List,
+    Workers,
     exits,
     print_json,
     with_network_options,
     with_output_options,
 )
 from deepfeat.progress import shown, shown_bytes
+from deepfeat.terminal import answer, say
 
 if TYPE_CHECKING:
     from deepfeat.extraction.request import Request
@@ -117,7 +119,11 @@ if TYPE_CHECKING:
     help="Accept that many holes; one more ends the run with status 65.",
 )
 @click.option(
-    "--workers", type=click.IntRange(1), envvar="DEEPFEAT_WORKERS", help="Decoding processes."
+    "--workers",
+    type=Workers(),
+    envvar="DEEPFEAT_WORKERS",
+    metavar="N|auto",
+    help="Decoding processes. Default: auto, one a core, at most 8.",
 )
 @click.option(
     "--batch-size",
@@ -154,7 +160,7 @@ def extract(source: str, store: str | None, **options: Any) -> int:
 
     SRC is a folder (searched with its sub-folders), or a CSV file with a column 'path'. STORE is
     <src>.<network>.h5 in the working directory unless given; a name without .h5 is a directory of
-    shards.
+    shards. Endings of other files, such as .hdf5, are taken with --form only.
 
     Running the same command again goes on where it stopped, and a finished store stays as it is. An
     image that cannot be used becomes a hole: a row of NaN with a status.
@@ -175,15 +181,15 @@ def extract(source: str, store: str | None, **options: Any) -> int:
     with shown_bytes("weights", silent=is_silent) as download:
         prepared = prepare_run(source, store, _request(options), download=download)
     if options["dry_run"]:
-        answer = dry_run(prepared)
-        print_json(answer) if as_json else click.echo(dry_run_text(answer))
+        trial = dry_run(prepared)
+        print_json(trial) if as_json else answer(*dry_run_lines(trial))
         return 0
     if not quiet:
-        click.echo(beginning(prepared), err=True)
+        say(*beginning(prepared))
     limit = limit_of(options["max_failures"])
     with shown("extracting", silent=is_silent) as report:
         summary = run(prepared, limit=limit, report=report, command=["deepfeat", *sys.argv[1:]])
-    print_json(summary) if as_json else click.echo(summary_text(summary))
+    print_json(summary) if as_json else answer(*summary_lines(summary))
     return int(str(summary["exit_status"]))
 
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from deepfeat.cli.table import facts, size
 from deepfeat.progress import duration
+from deepfeat.status import ANEW
 
 if TYPE_CHECKING:
     from deepfeat.extraction.prepared import Prepared
 
 
-def beginning(prepared: Prepared) -> str:
+def beginning(prepared: Prepared) -> list[str]:
     """What the run will do, before it begins."""
     network, sampling = prepared.network, prepared.request.sampling
     views = len(sampling.scales) * (2 if sampling.mirror else 1)
@@ -29,18 +30,22 @@ def beginning(prepared: Prepared) -> str:
             f"{n} {extension or 'without'}" for extension, n in listing.skipped.items()
         )
         lines.append(f"left out by extension: {counts} (--all-files takes them)")
+    never = [f"{listing.hidden} hidden"] if listing.hidden else []
+    never += [f"{n} '{name}'" for name, n in listing.system.items()]
+    if never:
+        lines.append(f"never taken: {', '.join(never)}")
     if listing.unreadable:
         lines.append(f"folders that could not be read: {', '.join(listing.unreadable[:10])}")
     if listing.links:
         lines.append(f"{len(listing.links)} links to folders not followed (--follow-links)")
-    return "\n".join(lines)
+    return lines
 
 
 def _weights_words(name: str, untrained: bool) -> str:
     return f"'{name}' (UNTRAINED: random numbers, for trying only)" if untrained else f"'{name}'"
 
 
-def dry_run_text(answer: dict[str, Any]) -> str:
+def dry_run_lines(answer: dict[str, Any]) -> list[str]:
     seconds, rate = answer["seconds_estimated"], answer["images_per_second"]
     return facts(
         [
@@ -60,7 +65,7 @@ def dry_run_text(answer: dict[str, Any]) -> str:
     )  # fmt: skip
 
 
-def summary_text(summary: dict[str, Any]) -> str:
+def summary_lines(summary: dict[str, Any]) -> list[str]:
     """What the run did, and where to look next."""
     failures = _counts(summary["failures"])
     changes = dict(summary["changes"])
@@ -74,11 +79,18 @@ def summary_text(summary: dict[str, Any]) -> str:
             ("store", f"{summary['store']} ({summary['form']}, {size(summary['bytes'])})"),
             ("images", f"{summary['ok']} of {summary['images']} ok"),
             ("holes", failures and f"{failures}; see {summary['failures_csv']}"),
+            ("names", summary["hint"]),
+            ("to mend", failures and f"do as it advises, {ANEW}"),
             ("folders not read", ", ".join(summary["unreadable_folders"])),
             ("duplicates", summary["duplicates"] or None),
             ("computed", done if computed else "nothing to do: everything was there"),
             ("weights", _weights_words(summary["weights"], True) if summary["untrained"] else None),
-            ("source changed", changed and f"{changed} since the start; not taken in"),
+            (
+                "source changed",
+                changed
+                and f"{changed} since the start; not taken in. To take them in, remove "
+                "the store and give the command again",
+            ),
             ("", f"{touched} have another time, and the size they had" if touched else None),
             ("shards", _again(**summary["shards_again"])),
             ("next", f"deepfeat info {summary['store']}"),

@@ -8,7 +8,7 @@ import click
 
 from deepfeat.cli.options import exits, print_json, with_output_options
 from deepfeat.cli.table import facts, size, table
-from deepfeat.errors import printable
+from deepfeat.terminal import answer
 
 
 @click.command(epilog=exits(0, 64, 65, 66, 70, 74, 75, 77))
@@ -21,7 +21,7 @@ def info(store: str, keys: bool, failures: bool, as_json: bool, quiet: bool) -> 
 
     Reads both forms, and the unfinished directory of a run that was interrupted.
     """
-    from deepfeat.status import CASES, Status
+    from deepfeat.status import ANEW, CASES, Status
     from deepfeat.store.info import describe
     from deepfeat.store.read import open_store
 
@@ -36,10 +36,12 @@ def info(store: str, keys: bool, failures: bool, as_json: bool, quiet: bool) -> 
         listed = [{"key": key, "status": case.name} for key, case in rows]
         print_json(described | ({"keys": listed} if keys or failures else {}))
         return
-    click.echo(_text(described))
+    answer(*_lines(described))
     if rows:
-        lines = [(printable(key), case.name, case.advice) for key, case in rows]
-        click.echo("\n" + table(("key", "status", "advice"), lines))
+        listed_rows = [(key, case.name, case.advice) for key, case in rows]
+        answer("", *table(("key", "status", "advice"), listed_rows))
+        if any(case.advice for _, case in rows):
+            answer("", f"To mend holes: do as advised, {ANEW}.")
 
 
 _POOLED = {"floor": "rounded down", "ceil": "rounded up", "as-built": "as built"}
@@ -61,7 +63,7 @@ def _triple(values: list[float]) -> str:
     return "(" + ", ".join(f"{value:g}" for value in values) + ")"
 
 
-def _text(described: dict[str, Any]) -> str:
+def _lines(described: dict[str, Any]) -> list[str]:
     identity = described["identity"]
     provenance = described["provenance"]
     layers = [

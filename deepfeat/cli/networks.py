@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from deepfeat.cli.options import exits, print_json, with_output_options
 from deepfeat.cli.table import table
+from deepfeat.progress import shown_count
+from deepfeat.terminal import answer
 
 HEAD = ("network", "layer", "dimension", "stride", "offset", "receptive field", "smallest side")
 WEIGHTS = "known weights"
@@ -34,24 +34,30 @@ def networks(pattern: str, as_json: bool, quiet: bool) -> None:
         row_of(pattern)  # says why a network such as vit_b_16 is not there
         raise NetworkError(f"no network matches '{pattern}'", advice=advice([], pattern, LISTING))
     with_all = names == [pattern]
-    with click.progressbar(
-        names, file=sys.stderr, hidden=quiet or not sys.stderr.isatty()
-    ) as shown:
-        described = [describe_network(name, with_all_layers=with_all) for name in shown]
+    described = []
+    with shown_count("networks", silent=quiet) as report:
+        for number, name in enumerate(names, start=1):
+            described.append(describe_network(name, with_all_layers=with_all))
+            if report:
+                report(number, len(names))
     if as_json:
         print_json({"schema": "deepfeat.networks/1", "networks": described})
         return
     rows = [(one["name"], *_cells(layer)) for one in described for layer in one["layers"]]
     if with_all:
-        click.echo(table(HEAD, rows, right=range(2, 7)))
-        click.echo(f"\nweights: {', '.join(described[0]['weights']) or 'none published'}")
-        click.echo(f"default layer: {described[0]['default_layer']}")
+        answer(
+            *table(HEAD, rows, right=range(2, 7)),
+            "",
+            f"weights: {', '.join(described[0]['weights']) or 'none published'}",
+            f"default layer: {described[0]['default_layer']}",
+        )
     else:
         weights = [" ".join(one["weights"]) or "none published" for one in described]
         wide = [(*row, names) for row, names in zip(rows, weights, strict=True)]
-        click.echo(table((*HEAD, WEIGHTS), wide, right=range(2, 7)))
-        click.echo(
-            f"\n{len(names)} networks; 'deepfeat networks NAME' lists every layer and weights."
+        answer(
+            *table((*HEAD, WEIGHTS), wide, right=range(2, 7)),
+            "",
+            f"{len(names)} networks; 'deepfeat networks NAME' lists every layer and weights.",
         )
 
 

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from deepfeat.terminal import answer
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 EXIT_STATUSES = {
@@ -38,6 +40,16 @@ class List(click.ParamType[tuple[str, ...]]):
         if not all(parts):
             self.fail(f"'{value}' has an empty part", param, ctx)
         return parts
+
+
+class Workers(click.IntRange):
+    """``4``, or ``auto`` for as many as the machine has cores, at most 8."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        return None if value == "auto" else super().convert(value, param, ctx)
 
 
 class Colour(click.ParamType[tuple[int, int, int]]):
@@ -122,7 +134,8 @@ _NETWORK_OPTIONS = (
 
 def print_json(value: Mapping[str, object]) -> None:
     """One line on standard output; numbers that JSON does not have are null."""
-    click.echo(json.dumps(_plain(value), ensure_ascii=True, allow_nan=False))
+    line = json.dumps(_plain(value), ensure_ascii=True, allow_nan=False)
+    answer(line.replace("\x7f", "\\u007f"))  # the one control character that JSON lets through
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ import click
 
 from deepfeat.cli.options import exits, print_json, with_output_options
 from deepfeat.cli.table import table
+from deepfeat.terminal import answer
 
 HEAD = ("recipe", "published", "measure", "crops an image", "data", "weights")
 
@@ -40,11 +41,19 @@ def recipes(pattern: str, data: str | None, as_json: bool, quiet: bool) -> None:
         print_json({"schema": "deepfeat.recipes/1", "recipes": described})
         return
     rows = [row for one in described for row in _rows(one)]
-    click.echo(table(HEAD, rows, right=(1, 3)))
-    click.echo()
-    for one in described:
-        click.echo(f"{one['name']}: {one['title']}" + _source(one["source"]))
-    click.echo("\nNext: deepfeat svm-eval RECIPE --data ROOT")
+    sources = [
+        line
+        for one in described
+        for line in (f"{one['name']}: {one['title']}", f"  {one['source']}")
+        if line.strip()
+    ]
+    answer(
+        *table(HEAD, rows, right=(1, 3)),
+        "",
+        *sources,
+        "",
+        "Next: deepfeat svm-eval RECIPE --data ROOT",
+    )
 
 
 def _rows(one: dict[str, Any]) -> Sequence[tuple[object, ...]]:
@@ -71,7 +80,3 @@ def _figure(variant: dict[str, Any]) -> str:
         return "-"
     spread = "" if variant["spread"] is None else f" ± {variant['spread']:.1f}"
     return f"{variant['published']:.1f}{spread}" + ("" if variant["verified"] else " (unverified)")
-
-
-def _source(source: str) -> str:
-    return f"\n  {source}" if source else ""

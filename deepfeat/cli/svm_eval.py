@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from deepfeat.cli.options import List, exits, print_json, with_output_options
-from deepfeat.cli.svm_eval_words import result_text
+from deepfeat.cli.options import List, Workers, exits, print_json, with_output_options
+from deepfeat.cli.svm_eval_words import result_lines
 from deepfeat.progress import shown, shown_bytes, shown_count
+from deepfeat.terminal import answer, say
 
 
 @click.command(epilog=exits(0, 1, 64, 65, 66, 69, 70, 73, 74, 75, 77, 130))
@@ -66,7 +67,11 @@ from deepfeat.progress import shown, shown_bytes, shown_count
 )
 @click.option("--cache", metavar="FOLDER", help="Where downloaded weights lie.")
 @click.option(
-    "--workers", type=click.IntRange(1), envvar="DEEPFEAT_WORKERS", help="Decoding processes."
+    "--workers",
+    type=Workers(),
+    envvar="DEEPFEAT_WORKERS",
+    metavar="N|auto",
+    help="Decoding processes. Default: auto, one a core, at most 8.",
 )
 @click.option(
     "--accept-environment",
@@ -120,7 +125,7 @@ def svm_eval(recipe: str, **options: Any) -> int:
             download=options["download"],
             accept_hash=options["accept_hash"],
             overwrite=options["overwrite"],
-            tell=None if quiet else lambda words: click.echo(words, err=True),
+            tell=None if quiet else say,
             images=images,
             problems=problems,
             fetched=fetched,
@@ -135,7 +140,7 @@ def svm_eval(recipe: str, **options: Any) -> int:
             study=options["study"],
             output=output,
         )
-    print_json(result.as_value()) if as_json else click.echo(result_text(result, str(output)))
+    print_json(result.as_value()) if as_json else answer(*result_lines(result, str(output)))
     return result.exit_status
 
 

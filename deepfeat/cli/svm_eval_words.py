@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepfeat.cli.table import facts, table
-from deepfeat.errors import printable
 from deepfeat.progress import duration
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ MOST_CLASSES = 30  # beyond, only the worst and the best are shown
 ENDS = 5
 
 
-def result_text(result: Result, path: str) -> str:
+def result_lines(result: Result, path: str) -> list[str]:
     """The whole answer, for a terminal or a pipe."""
     parts = [_head(result), _classes(result)]
     if len(result.splits) > 1:
@@ -31,17 +30,17 @@ def result_text(result: Result, path: str) -> str:
     if result.study:
         parts.append(_study(result))
     if result.warnings:
-        parts.append("\n".join(f"{one['kind']}: {one['message']}" for one in result.warnings))
+        parts.append([f"{one['kind']}: {one['message']}" for one in result.warnings])
     scores = result.predictions and str(Path(path).with_name(result.predictions))
     parts.append(facts([("result", path), ("scores", scores)]))
-    return "\n\n".join(parts)
+    return [line for part in parts for line in ("", *part)][1:]
 
 
 def number(value: float | None) -> str:
     return "-" if value is None or value != value else f"{value:.2f}"
 
 
-def _head(result: Result) -> str:
+def _head(result: Result) -> list[str]:
     figure, published, choice, solver = (
         result.figure,
         result.published,
@@ -117,22 +116,22 @@ def _gap(worst: float | None) -> str:
     return "" if worst is None else f", worst gap {worst:.1e}"
 
 
-def _classes(result: Result) -> str:
+def _classes(result: Result) -> list[str]:
     rows = sorted(result.per_class, key=lambda row: _sortable(row["value"]))
     head = ("class", result.figure["what"].replace("mean class ", "").replace("mAP", "AP"),
             "training", "test")  # fmt: skip
     lines = [
-        (printable(row["class"]), number(row["value"]), row["training"], row["positives"])
+        (row["class"], number(row["value"]), row["training"], row["positives"])
         for row in result.per_class
     ]
     if len(rows) > MOST_CLASSES:
         chosen = [*rows[:ENDS], *rows[-ENDS:]]
         lines = [
-            (printable(row["class"]), number(row["value"]), row["training"], row["positives"])
+            (row["class"], number(row["value"]), row["training"], row["positives"])
             for row in chosen
         ]
         left = f"({len(rows) - len(chosen)} classes between them are in the result)"
-        return table(head, lines, right=(1, 2, 3)) + "\n" + left
+        return [*table(head, lines, right=(1, 2, 3)), left]
     return table(head, lines, right=(1, 2, 3))
 
 
@@ -140,7 +139,7 @@ def _sortable(value: float | None) -> float:
     return -1.0 if value is None or value != value else value
 
 
-def _study(result: Result) -> str:
+def _study(result: Result) -> list[str]:
     rows = [
         (
             ", ".join(one["scales"]),

@@ -8,6 +8,7 @@ import click
 
 from deepfeat.cli.options import exits, print_json, with_output_options
 from deepfeat.cli.table import facts, size, table
+from deepfeat.terminal import answer
 
 
 @click.command(epilog=exits(0, 64, 65, 66, 70, 74, 77))
@@ -24,11 +25,11 @@ def verify(store: str, deep: bool, as_json: bool, quiet: bool) -> int:
     from deepfeat.store.verify import verify as check
 
     found = check(store, deep=deep)
-    print_json(found) if as_json else click.echo(_text(found))
+    print_json(found) if as_json else answer(*_lines(found))
     return int(found["exit_status"])
 
 
-def _text(found: dict[str, Any]) -> str:
+def _lines(found: dict[str, Any]) -> list[str]:
     how = "every byte" if found["deep"] else "headers, sizes and structure; --deep reads every byte"
     lines = facts(
         [
@@ -41,4 +42,4 @@ def _text(found: dict[str, Any]) -> str:
     if found["ok"]:
         return lines
     rows = [(one["file"], one["what"], one.get("rows")) for one in found["damaged"]]
-    return lines + "\n\n" + table(("file", "what", "rows"), rows)
+    return [*lines, "", *table(("file", "what", "rows"), rows)]

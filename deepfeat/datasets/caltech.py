@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepfeat.datasets.dataset import DataSet, Entry, single_labels
-from deepfeat.datasets.listing import list_folder
+from deepfeat.datasets.listing import is_left_out, list_folder
 from deepfeat.errors import DataError, DataMissing, NoPermission, some
 from deepfeat.tables import look_up
 
@@ -146,7 +146,9 @@ def _folders(root: Path, published: Published) -> tuple[list[str], list[str]]:
         raise DataMissing(f"there is no folder '{root}'", found=str(error.strerror)) from error
     found.sort(key=os.fsencode)
     folders = [name for name in found if published.identify(name) in published.classes]
-    others = [name for name in found if name not in set(folders) and not name.startswith(".")]
+    others = [
+        name for name in found if name not in set(folders) and not is_left_out(os.fsencode(name))
+    ]
     if twice := _twice(folders, published):
         raise DataError(f"'{root}': several folders are one class", found=some(twice))
     return folders, others

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -25,6 +26,19 @@ from deepfeat.tables import advice
 
 BOX = ("x0", "y0", "x1", "y1")
 SPLIT = "split"
+LONGEST_LINE = 1 << 20  # characters
+ARCHIVES = {
+    b"PK\x03\x04": "ZIP",
+    b"PK\x05\x06": "ZIP",
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"7z\xbc\xaf": "7-Zip",
+    b"Rar!": "RAR",
+    b"(\xb5/\xfd": "Zstandard",
+}
+TAR_AT = 257  # where a tar says that it is one
+SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +152,16 @@ def csv_dataset(
 def _opened(path: Path) -> Iterator[Iterator[list[str]]]:
     """Open a CSV; what is wrong with its bytes or quotes is told with the line it happened in."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for, a device be endless
+            raise DataError(f"'{path}' is not a regular file", advice="Write it to a file first.")
+        _check_kind(path)
         file = path.open(encoding="utf-8-sig", newline="")
     except PermissionError as error:
         raise NoPermission(f"'{path}' cannot be read", found=str(error.strerror)) from error
     except OSError as error:
         raise DataMissing(f"there is no CSV file '{path}'", found=str(error.strerror)) from error
     with file:
-        rows = csv.reader(file, strict=True)
+        rows = csv.reader(_lines_of(file), strict=True)
         try:
             yield rows
         except (csv.Error, UnicodeDecodeError) as error:
@@ -153,6 +170,31 @@ def _opened(path: Path) -> Iterator[Iterator[list[str]]]:
                 found=str(error),
                 advice="Save it again as CSV UTF-8.",
             ) from error
+
+
+def _check_kind(path: Path) -> None:
+    """Say what a file is that is plainly no CSV file."""
+    with path.open("rb") as file:
+        start = file.read(TAR_AT + 5)
+    name = path.suffix.lower()
+    if name in SPREADSHEETS:
+        raise DataError(f"'{path}' is a spreadsheet", advice="Save it as CSV UTF-8, and give that.")
+    kinds = [kind for signature, kind in ARCHIVES.items() if start.startswith(signature)]
+    kinds += ["tar"] if start[TAR_AT:] == b"ustar" else []
+    if kinds:
+        raise DataError(
+            f"'{path}' is a {kinds[0]} archive",
+            expected="a folder of images, or a CSV file with their paths",
+            advice="Unpack it first, and give the folder.",
+        )
+
+
+def _lines_of(file: TextIO) -> Iterator[str]:
+    """Lines, unless one is longer than any list of images has."""
+    while line := file.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE:
+            raise csv.Error(f"a line of over {LONGEST_LINE:,} characters")
+        yield line
 
 
 def _header(
@@ -211,7 +253,10 @@ def _lines(
 def _column_advice(header: list[str], name: str) -> str:
     if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
         return "Columns are separated by commas."
-    return advice(header, name) if header else f"The first line names the columns: {name}, ..."
+    first = f"The first line names the columns: put '{name}' there"
+    if len(header) == 1 and ("/" in header[0] or "." in header[0]):  # an image already
+        return f"{first}, above the paths; or give --key-column."
+    return f"{advice(header, name)} {first}." if header else f"{first}."
 
 
 def _checked(where: str, name: str, allow_outside: bool) -> str:

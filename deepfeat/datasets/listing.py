@@ -5,7 +5,9 @@ are taken. A link to a file counts as a file and is followed when the file is re
 circular one is listed, and ends as a hole with a status rather than unseen. A link to a folder is
 named, and followed only on request, each real folder once, real folders before links, so that loops
 end and a file has one key. Names that begin with a dot (``.cache``, and the ``._a.jpg`` that a Mac
-leaves beside ``a.jpg``) are never taken, and counted.
+leaves beside ``a.jpg``) are never taken, and counted; nor are those of `SYSTEM_NAMES`, anywhere
+below the folder: they hold thumbnails and deleted files that look like images. A folder of such a
+name that is named itself is listed.
 """
 
 from __future__ import annotations
@@ -23,6 +25,33 @@ EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".avif", ".mpo"),
 )
+
+# What systems put among a user's files, in lower case: none can be meant as images or as a class.
+SYSTEM_NAMES = {
+    b"@eadir": "Synology: thumbnails and indexes of each folder",
+    b"#recycle": "Synology: deleted files",
+    b"#snapshot": "Synology: earlier states",
+    b"@__thumb": "QNAP: thumbnails",
+    b"@recycle": "QNAP: deleted files",
+    b"@recently-snapshot": "QNAP: earlier states",
+    b"~snapshot": "NetApp: earlier states",
+    b"__macosx": "a ZIP made on a Mac: attributes of each file, under the file's name",
+    b"network trash folder": "a Mac on a file server: deleted files",
+    b"temporary items": "a Mac on a file server",
+    b"$recycle.bin": "Windows: deleted files",
+    b"system volume information": "Windows: restore points and indexes",
+    b"thumbs.db": "Windows: thumbnails in one file",
+    b"ehthumbs.db": "Windows: thumbnails of films in one file",
+    b"desktop.ini": "Windows: how a folder looks",
+    b"found.000": "Windows: pieces of files that a check of the disk found",
+    b"lost+found": "Unix: pieces of files that a check of the disk found",
+    b"lost.dir": "Android: pieces of files that a check of the card found",
+}
+
+
+def is_left_out(name: bytes) -> bool:
+    """Whether a file or folder of this name is never taken."""
+    return name.startswith(b".") or name.lower() in SYSTEM_NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +74,8 @@ class Listing:
         Links to folders that were not followed.
     ignored_columns : tuple of str
         Of a CSV: columns without a meaning here.
+    system : mapping from name to count
+        Files and folders of `SYSTEM_NAMES`, by name.
     """
 
     entries: tuple[Entry, ...]
@@ -54,6 +85,7 @@ class Listing:
     unreadable: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     ignored_columns: tuple[str, ...] = ()
+    system: Mapping[str, int] = field(default_factory=dict)
 
 
 def list_folder(
@@ -92,6 +124,7 @@ def list_folder(
         walk.special,
         tuple(sorted(walk.unreadable)),
         tuple(sorted(walk.links)),
+        system=dict(sorted(walk.system.items())),
     )
     if not entries:
         raise DataMissing(
@@ -114,6 +147,7 @@ class _Walk:
         self.entries: list[Entry] = []
         self.skipped: Counter[str] = Counter()
         self.hidden = 0
+        self.system: Counter[str] = Counter()
         self.special = 0
         self.unreadable: list[str] = []
         self.links: list[str] = []
@@ -167,7 +201,9 @@ class _Walk:
         """Take the files of one folder; yield the real folders in it."""
         for child in children:
             key = folder + b"/" + child.name if folder else child.name
-            if child.name.startswith(b"."):
+            if child.name.lower() in SYSTEM_NAMES:
+                self.system[_shown(child.name)] += 1
+            elif is_left_out(child.name):
                 self.hidden += 1
             elif child.is_dir(follow_symlinks=False):
                 yield key
@@ -210,6 +246,7 @@ def _shown(path: bytes) -> str:
 def _described(listing: Listing) -> str:
     counts = [f"{n} x {extension or '(none)'}" for extension, n in listing.skipped.items()]
     counts += [f"{listing.hidden} hidden"] if listing.hidden else []
+    counts += [f"{n} x '{name}'" for name, n in listing.system.items()]
     counts += [f"{listing.special} that are no files"] if listing.special else []
     counts += [f"{len(listing.unreadable)} unreadable folders"] if listing.unreadable else []
     counts += [f"{len(listing.links)} links to folders"] if listing.links else []

@@ -18,7 +18,7 @@ from deepfeat.datasets.dataset import DataSet
 from deepfeat.datasets.unpack import check_target, unpack
 from deepfeat.datasets.voc import LISTS, is_voc, voc_dataset
 from deepfeat.errors import DataMissing, NoPermission, UsageError, some
-from deepfeat.files import cache_folder
+from deepfeat.files import cache_folder, expanded, known_cache_folder
 from deepfeat.tables import advice, look_up
 
 Progress = Callable[[int, int], None]
@@ -133,7 +133,7 @@ def load_dataset(
     _check_options(name, source, options)
     place = find_root(name, root, cache=cache)
     if place is None and download:
-        target = data_folder(cache) if root is None else Path(root).expanduser()
+        target = data_folder(cache) if root is None else expanded(root)
         check_target(target / name)
         folder = cache_folder(cache) / "archives"
         archives = [
@@ -183,9 +183,22 @@ def data_folder(cache: str | os.PathLike[str] | None = None) -> Path:
 
 def _roots(root: str | os.PathLike[str] | None, cache: str | os.PathLike[str] | None) -> list[Path]:
     if root is not None:
-        return [Path(root).expanduser()]
+        return [expanded(root)]
     listed = os.environ.get("DEEPFEAT_DATA", "").split(os.pathsep)
-    return [*(Path(one).expanduser() for one in listed if one), data_folder(cache)]
+    folder = known_cache_folder(cache)
+    own = [folder / "data"] if folder is not None and (cache or _may_be_seen(folder)) else []
+    return [*(expanded(one) for one in listed if one), *own]
+
+
+def _may_be_seen(folder: Path) -> bool:
+    """The default cache lies in somebody else's home for a user who has none."""
+    try:
+        (folder / "data").stat()
+    except PermissionError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _check_options(name: str, source: Source, options: Mapping[str, bool]) -> None:
@@ -202,7 +215,7 @@ def _check_options(name: str, source: Source, options: Mapping[str, bool]) -> No
 def _missing(name: str, roots: list[Path]) -> DataMissing:
     source = SETS[name]
     archives = " and ".join(described(archive) for archive in ARCHIVES[name])
-    either = " or ".join(f"'{folder}'" for folder in roots)
+    either = " or ".join(f"'{folder}'" for folder in roots) or "any folder: none is named"
     below = some([place for place in source.places if place])
     return DataMissing(
         f"data set '{name}' is not in {either}",

@@ -5,11 +5,17 @@ Colour, place, size and image size vary within every class, so that none of them
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+import os
+import stat
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+
+from deepfeat.datasets.listing import is_left_out
+from deepfeat.errors import CannotCreate
 
 Random = np.random.Generator
 Colour = tuple[int, int, int]
@@ -64,14 +70,70 @@ CLASSES: dict[str, Callable[[ImageDraw.ImageDraw, Box, Colour, Random], None]] =
 def make_images(folder: Path, *, per_class: int = 20, seed: int = 0) -> int:
     """Write ``per_class`` PNG files for each class into ``folder/<class>``; return how many in all.
 
-    The same seed gives the same pixels.
+    The same seed gives the same pixels. What is there and right is not written again: a run that
+    was stopped knows its images by size and time.
+
+    Raises
+    ------
+    CannotCreate
+        Where something else is in the folder, before anything is written; or where it cannot be
+        written.
     """
     random = np.random.default_rng(seed)
-    for name, paint in CLASSES.items():
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for number in range(per_class):
-            _image(paint, random).save(folder / name / f"{number:03d}.png")
-    return per_class * len(CLASSES)
+    pictures = {
+        folder / name / f"{number:03d}.png": _png(_image(paint, random))
+        for name, paint in CLASSES.items()
+        for number in range(per_class)
+    }
+    try:
+        _check_nothing_else(folder, pictures)
+        lacking = [path for path, png in pictures.items() if not _is_there(path, png)]
+        for path in lacking:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(pictures[path])
+    except OSError as error:
+        raise CannotCreate(
+            f"the images of the demo cannot be written: '{error.filename or folder}'",
+            found=str(error.strerror),
+            advice="Choose another DIR.",
+        ) from error
+    return len(pictures)
+
+
+def _check_nothing_else(folder: Path, pictures: Mapping[Path, bytes]) -> None:
+    """The folder is listed and described as a whole, so nothing of a user's may be in it."""
+    ours = {path.parent for path in pictures}
+    inside = [path for path in (folder, *sorted(ours)) if path.is_dir()]
+    for path in (child for parent in inside for child in sorted(parent.iterdir())):
+        if path not in ours and path not in pictures and not is_left_out(os.fsencode(path.name)):
+            raise _foreign(path)
+
+
+def _is_there(path: Path, png: bytes) -> bool:
+    """Whether a picture is written; the first bytes of it are what a run that was killed leaves."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(found.st_mode) or found.st_size > len(png):
+        raise _foreign(path)
+    there = path.read_bytes()
+    if not png.startswith(there):
+        raise _foreign(path)
+    return there == png
+
+
+def _foreign(path: Path) -> CannotCreate:
+    return CannotCreate(
+        f"'{path}' is not of the demo: it is left as it is",
+        advice="Choose another DIR, or move it away.",
+    )
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "png")
+    return buffer.getvalue()
 
 
 def _image(

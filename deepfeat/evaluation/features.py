@@ -173,9 +173,7 @@ def _fitting(store: Store, block: Block, recipe: Recipe, *, is_given: bool) -> F
     if layer is None:
         differing.append(("extract.layer", block.layer or "the default", list(store.layers)))
     if differing or layer is None:
-        lines = "".join(
-            f"\n    {n}: {b!r} in the store, {a!r} in the recipe" for n, a, b in differing
-        )
+        lines = [f"{n}: {b!r} in the store, {a!r} in the recipe" for n, a, b in differing]
         raise StoreMismatch(
             f"'{store.path}' was not made as recipe '{recipe.label}' asks",
             found=lines,

@@ -8,7 +8,7 @@ from typing import Any
 from deepfeat.datasets.loading import SETS, find_root
 from deepfeat.errors import DeepfeatError
 from deepfeat.evaluation.recipe import Recipe, load_recipe, variants_of
-from deepfeat.files import cache_folder
+from deepfeat.files import known_cache_folder
 
 CROP = 224 * 224
 ASPECT = 4 / 3  # of a photograph
@@ -70,4 +70,7 @@ def _is_here(network: str, weights: str | None) -> bool:
         file = named_weights(network, weights or default_weights(network)).download.file
     except (DeepfeatError, KeyError):  # a file of the user's own
         return weights is not None and os.path.isfile(weights)  # noqa: PTH113
-    return (cache_folder() / "weights" / file).is_file()
+    folder = known_cache_folder()
+    if folder is None:
+        return False
+    return os.path.isfile(folder / "weights" / file)  # noqa: PTH113  (never raises)

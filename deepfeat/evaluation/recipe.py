@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,16 +18,14 @@ from typing import Any
 from deepfeat.errors import RecipeError
 from deepfeat.evaluation.keys import KEYS
 from deepfeat.evaluation.published import Published, one_line, published_figure
-from deepfeat.evaluation.recipe_files import read_file, split_name
+from deepfeat.evaluation.recipe_files import MOST_BYTES, read_file, split_name
 from deepfeat.evaluation.resolve import Block, resolve
 from deepfeat.tables import look_up
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from deepfeat.toml_text import parse_toml
 
 WORDS = ("name", "title", "source", "notes")
+LONGEST_KEY = 100
+LONGEST_TEXT = 1024  # of a value that is no TOML: a word, or a path
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 OF_THE_NETWORK = ("weights", "preprocessing", "pool_rounding", "layer")
 ANOTHER_FIGURE = (
@@ -179,10 +176,9 @@ def with_solver(recipe: Recipe, solver: str) -> Recipe:
 
 def _parsed(place: str, contents: bytes) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = tomllib.loads(contents.decode())
-        return found
-    except (ValueError, RecursionError) as error:  # also of bytes that are no text
-        raise RecipeError(f"'{place}' is no TOML file", found=str(error)[:200]) from error
+        return parse_toml(contents, most_bytes=MOST_BYTES)
+    except ValueError as error:
+        raise RecipeError(f"the recipe '{place}' cannot be used: {error}") from error
 
 
 def _dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -212,9 +208,17 @@ def _assignment(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise RecipeError(f"'{text}' sets nothing", expected="KEY=VALUE, such as svm.C=[0.1,1]")
+    if len(key) > LONGEST_KEY:
+        raise RecipeError(
+            f"'{key[:LONGEST_KEY]}...' is no key of a recipe",
+            found=f"{len(key):,} characters",
+            advice="'docs/recipes.md' lists them all.",
+        )
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except (ValueError, RecursionError):
+        return key.strip(), parse_toml(f"value = {value}".encode(), most_bytes=MOST_BYTES)["value"]
+    except ValueError as error:
+        if len(value) > LONGEST_TEXT:
+            raise RecipeError(f"the value of '{key.strip()}' cannot be used: {error}") from error
         return key.strip(), value.strip()
 
 

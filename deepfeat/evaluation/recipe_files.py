@@ -11,6 +11,7 @@ from deepfeat.tables import advice
 
 LISTING = "deepfeat recipes"
 SUFFIX = ".toml"
+MOST_BYTES = 1 << 20
 
 
 def recipe_folder() -> Path:
@@ -44,17 +45,20 @@ def split_name(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def read_file(name: str) -> tuple[str, bytes]:
-    """What to call a recipe in messages, and its bytes.
+    """What to call a recipe in messages, and its first bytes, up to one over ``MOST_BYTES``.
 
     Raises
     ------
     RecipeError, NoPermission
-        No such recipe, or one that cannot be read.
+        No such recipe, one that cannot be read, or no regular file.
     """
     is_path = os.sep in name or name.endswith(SUFFIX)
     path = Path(name) if is_path else recipe_folder() / f"{name}{SUFFIX}"
     try:
-        return name, path.read_bytes()
+        if path.exists() and not path.is_file():  # a pipe would be waited for, a device be endless
+            raise RecipeError(f"the recipe '{path}' is not a regular file")
+        with path.open("rb") as file:
+            return name, file.read(MOST_BYTES + 1)
     except PermissionError as error:
         raise NoPermission(f"the recipe '{path}' cannot be read") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name

@@ -100,6 +100,8 @@ def extract(
     ------
     DeepfeatError
         One of its tree in ``deepfeat.errors``. Images that fail do not raise: they are holes.
+    Interrupted
+        At Ctrl-C or SIGTERM, with what is done safe; a ``KeyboardInterrupt``, no ``Exception``.
     """
     limits = Limits()
     request = Request(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deepfeat.errors import TooManyFailures, UsageError
+from deepfeat.status import ANEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,8 @@ class Limit:
             raise TooManyFailures(
                 f"{holes} of {images} images failed, more than --max-failures allows",
                 found=", ".join(f"{name} {count}" for name, count in failures.items()),
-                advice="What is done stays; failures.csv names them. Run again with a higher "
-                "--max-failures, or mend the images and make a new store.",
+                advice="What is done stays. Give a higher --max-failures to go on; or do as "
+                f"failures.csv advises, {ANEW} (an unfinished one is the folder STORE.work).",
             )
 
 

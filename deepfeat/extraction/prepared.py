@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from deepfeat import __version__
+from deepfeat.errors import UsageError
 from deepfeat.extraction.device import available_cores
+from deepfeat.extraction.reach import hint
 from deepfeat.extraction.request import Request
 from deepfeat.extraction.source import Source
 from deepfeat.networks.network import Network
@@ -17,8 +20,17 @@ from deepfeat.progress import Meter
 from deepfeat.status import Status, name_of
 from deepfeat.store.identity import STORE_DTYPES
 from deepfeat.store.info import describe
-from deepfeat.store.read import open_store
+from deepfeat.store.read import Store, open_store
 from deepfeat.store.reports import report_path
+
+HINTS = 10  # missing files whose folders are looked at
+
+# Endings of files of other kinds: a folder of that name would be looked for in vain by its readers.
+ENDINGS = (
+    *(".h5", ".hdf5", ".h5py", ".hdf", ".he5", ".nc", ".zarr", ".parquet", ".arrow", ".feather"),
+    *(".npy", ".npz", ".mat", ".csv", ".tsv", ".txt", ".json", ".jsonl", ".pkl", ".pickle"),
+    *(".pt", ".pth", ".safetensors", ".zip", ".tar", ".gz", ".db", ".sqlite"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,24 @@ class Prepared:
         values = columns * sum(layer.channels for layer in self.network.layers.values())
         return (
             len(self.source.places) * values * np.dtype(STORE_DTYPES[sampling.store_dtype]).itemsize
+        )
+
+
+def check_name(store: Path, form: str | None) -> None:
+    """Refuse a name that promises a file where a directory would be made.
+
+    Raises
+    ------
+    UsageError
+        Unless the form was chosen, or a directory of that name is there already.
+    """
+    ending = store.suffix
+    if form is None and ending != ".h5" and ending.lower() in ENDINGS and not store.is_dir():
+        raise UsageError(
+            f"'{store}' is no name for a store by itself",
+            expected="a name that ends in .h5 (in small letters), or the name of a folder",
+            found=f"the ending {ending}",
+            advice=f"Name it '{store.with_suffix('.h5')}', or give --form sealed or --form shards.",
         )
 
 
@@ -91,8 +121,11 @@ def summary_of(
             "ok": statuses[Status.OK],
             "failures": failures,
             "failures_csv": str(failures_csv) if failures else None,
+            "hint": _hint(prepared, store),
             "computed": meter.done,
             "skipped_files": dict(prepared.source.listing.skipped),
+            "skipped_hidden": prepared.source.listing.hidden,
+            "skipped_system": dict(prepared.source.listing.system),
             "unreadable_folders": list(prepared.source.listing.unreadable),
             "links_not_followed": list(prepared.source.listing.links),
             "duplicates": len(hashes) - len(set(hashes)),
@@ -109,3 +142,10 @@ def summary_of(
             "share": {name: round(part, 4) for name, part in state.share.items()},
         }
         return summary, failures
+
+
+def _hint(prepared: Prepared, store: Store) -> str:
+    """What may be wrong with the names of files that are missing, from the first few of them."""
+    missing = np.flatnonzero(store.statuses == Status.MISSING)[:HINTS]
+    places = (prepared.source.places.get(store.items["key"][row]) for row in missing)
+    return next(filter(None, (hint(os.fspath(place)) for place in places if place)), "")

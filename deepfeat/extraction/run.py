@@ -18,7 +18,7 @@ from deepfeat.extraction.decoding import Decoders
 from deepfeat.extraction.device import environment, reference_mode
 from deepfeat.extraction.limit import Limit
 from deepfeat.extraction.pipeline import compute_shard
-from deepfeat.extraction.prepared import Prepared, facts_of, summary_of
+from deepfeat.extraction.prepared import Prepared, check_name, facts_of, summary_of
 from deepfeat.extraction.reach import Place, find_readable, nothing_readable
 from deepfeat.extraction.request import (
     NetworkChoice,
@@ -58,6 +58,7 @@ def prepare_run(
     """
     opened = open_source(source, request.selection)
     path = _path_of(store, f"{opened.name}.{request.network.name}.h5")
+    check_name(path, request.working.form)
     chosen = request.network
     # Before any weights are fetched: a mistyped layer must not cost half a gigabyte.
     layers = foresee(

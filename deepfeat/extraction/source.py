@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from deepfeat.extraction.request import Selection
 from deepfeat.store.plan import Listed
 
 UNKNOWN = -1
+ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,14 @@ def open_source(source: str | os.PathLike[str] | DataSet, selection: Selection) 
             advice="For a list of images in memory there is Extractor.encode.",
         )
     path = Path(source)
+    if address := ADDRESS.match(os.fspath(source)):
+        raise UsageError(
+            f"'{source}' is an address, and addresses are not read",
+            expected="a folder of images, or a CSV file with their paths",
+            advice="Give the path alone."
+            if address[1].lower() == "file"
+            else "Download the images into a folder first.",
+        )
     if _is_folder(path):
         rule = _rule_of_folder(selection)
         listing = _list_folder(path, selection)

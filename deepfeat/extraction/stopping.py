@@ -30,7 +30,14 @@ class Stop:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Catch signals as long as the block runs; in another thread than the main one, nothing."""
+    """Catch signals as long as the block runs; in another thread than the main one, nothing.
+
+    Raises
+    ------
+    Interrupted
+        At a second signal, at once. After the block, if a signal came and nobody in it stopped for
+        it: what was being finished is finished, but a caller's loop must not go on.
+    """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -47,3 +54,8 @@ def stop_on_signals() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if stop.signal:
+        raise Interrupted(
+            "interrupted while the last of it was written: it is whole",
+            exit_status=128 + stop.signal,
+        )

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from deepfeat import files
 from deepfeat.errors import CannotCreate, DataMissing, DeepfeatError, StoreDamaged
-from deepfeat.status import CASES, Status
+from deepfeat.status import ANEW, CASES, Status
 from deepfeat.store.small import read_small
 
 REPORTS = {"failures.csv": b"key,status,", "runs.jsonl": b'{"started": '}  # and how each begins
@@ -49,7 +49,8 @@ def write_failures(path: Path, holes: Iterable[Hole]) -> None:
     for hole in holes:
         case = CASES[Status(hole.status)]
         detail = hole.detail or known.get((hole.key, str(hole.status)), "")
-        writer.writerow([hole.key, hole.status, case.name, detail, hole.size, case.advice])
+        advice = f"{case.advice}; {ANEW}"
+        writer.writerow([hole.key, hole.status, case.name, detail, hole.size, advice])
     _replace(path, [text.getvalue().encode("utf-8", "backslashreplace")])
 
 

@@ -191,9 +191,9 @@ def check_identity(path: Path, stored: Identity, given: Identity) -> None:
         )
 
 
-def table_of(differing: list[tuple[str, object, object]]) -> str:
+def table_of(differing: list[tuple[str, object, object]]) -> list[str]:
     """One line a field: its name, the value in the store, the value given."""
-    return "".join(f"\n    {name}: {a!r} in the store, {b!r} given" for name, a, b in differing)
+    return [f"{name}: {a!r} in the store, {b!r} given" for name, a, b in differing]
 
 
 def _adopt(

@@ -97,6 +97,9 @@ def test_strays_are_no_images(tmp_path: Path) -> None:
     for stray in ("Faces/tmp", "Faces/._image_0001.jpg", "Faces/image_0003.png", "image_0001.jpg"):
         (root / stray).write_bytes(b"stray")
     (root / ".hidden").mkdir()
+    (root / "@eaDir").mkdir()
+    (root / "Faces/@eaDir").mkdir()
+    (root / "Faces/@eaDir/image_0001.jpg").write_bytes(b"a thumbnail")
     (root / "mine").mkdir()
     (root / "mine/image_0001.jpg").write_bytes(b"of no class")
     data = caltech_dataset(root)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -184,3 +187,63 @@ def test_named_column_that_is_missing_is_refused(written, column) -> None:
 
 def test_name_is_that_of_the_file(written) -> None:
     assert csv_dataset(written("path,label\na.jpg,x\n")).name == "images"
+
+
+def zipped(path: Path, name: str = "a.jpg") -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, b"x")
+
+
+def tarred(path: Path, mode: str) -> None:
+    with tarfile.open(path, mode) as archive:
+        archive.addfile(tarfile.TarInfo("a.jpg"))
+
+
+ARCHIVES = {
+    "ZIP": zipped,
+    "tar": lambda path: tarred(path, "w"),
+    "gzip": lambda path: tarred(path, "w:gz"),
+    "bzip2": lambda path: tarred(path, "w:bz2"),
+    "xz": lambda path: tarred(path, "w:xz"),
+    "7-Zip": lambda path: path.write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(40)),
+    "Zstandard": lambda path: path.write_bytes(b"\x28\xb5\x2f\xfd" + bytes(40)),
+}
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+@pytest.mark.parametrize("name", ["images.zip", "images.csv", "images"])
+def test_an_archive_is_told_to_be_unpacked(tmp_path: Path, kind: str, name: str) -> None:
+    """By its contents: an archive may have any name."""
+    ARCHIVES[kind](tmp_path / name)
+    with pytest.raises(DataError, match=rf"{kind} archive[\s\S]*Unpack it first"):
+        list_csv(tmp_path / name)
+
+
+def test_a_spreadsheet_is_told_to_be_saved_as_csv(tmp_path: Path) -> None:
+    zipped(tmp_path / "labels.xlsx", "xl/workbook.xml")
+    with pytest.raises(DataError, match="spreadsheet"):
+        csv_dataset(tmp_path / "labels.xlsx")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "endless"])
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.csv"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(DataError, match="not a regular file"):
+        list_csv(path)
+
+
+def test_a_line_without_end_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "a.csv").open("wb") as file:
+        file.truncate(1 << 40)  # zeros that take no room on the disk, all in one line
+    with pytest.raises(DataError, match="a line of over"):
+        list_csv(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("text", ["a/0.png\na/1.png\n", "0.jpg\n", "image\n0.jpg\n"])
+def test_a_plain_list_of_paths_is_told_of_the_first_line(written, text: str) -> None:
+    with pytest.raises(DataError, match="The first line names the columns: put 'path' there"):
+        list_csv(written(text))

@@ -61,3 +61,21 @@ def test_unknown_way_to_split_is_refused(tmp_path: Path) -> None:
 def test_given_extensions_are_used(tmp_path: Path) -> None:
     data = folder_dataset(tree(tmp_path, "a/1.jpg", "b/1.foo"), extensions=("foo",))
     assert data.classes == ("b",)
+
+
+def test_folders_of_systems_are_no_classes(tmp_path: Path) -> None:
+    names = ("@eaDir", "#recycle", "__MACOSX", "$RECYCLE.BIN", "lost+found", ".thumbnails")
+    for name in ("cat", "dog", *names):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jpg").touch()
+    data = folder_dataset(tmp_path)
+    assert data.classes == ("cat", "dog")
+    assert [entry.key for entry in data.entries] == [b"cat/a.jpg", b"dog/a.jpg"]
+
+
+def test_folders_of_systems_are_no_splits(tmp_path: Path) -> None:
+    for name in ("train/cat", "test/cat", "@eaDir/cat", "train/@eaDir"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "a.jpg").touch()
+    data = folder_dataset(tmp_path, split="folders")
+    assert (data.classes, sorted(data.splits)) == (("cat",), ["test", "train"])

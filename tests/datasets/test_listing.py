@@ -179,3 +179,69 @@ def test_folder_below_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch
 
 def test_every_extension_taken_promises_a_format_that_is_decoded() -> None:
     assert {extension[1:] for extension in EXTENSIONS} <= set(FORMAT_OF)
+
+
+# What systems leave among images, as it is found on disks: none of it is an image of the user's.
+OF_SYSTEMS = [
+    "cats/@eaDir/a.jpg/SYNOPHOTO_THUMB_XL.jpg",
+    "cats/@__thumb/default.a.jpg",
+    "cats/old/#recycle/c.jpg",
+    "#snapshot/GMT+01-2024.01.01/cats/a.jpg",
+    "@Recycle/cats/a.jpg",
+    "@Recently-Snapshot/hourly/cats/a.jpg",
+    "~snapshot/hourly.0/a.jpg",
+    "__MACOSX/cats/a.jpg",
+    "cats/Network Trash Folder/a.jpg",
+    "$RECYCLE.BIN/S-1-5-21/$RA1B2C3.jpg",
+    "$Recycle.Bin/$IA1B2C3.jpg",
+    "System Volume Information/a.jpg",
+    "lost+found/#123.jpg",
+    "LOST.DIR/12.jpg",
+    "cats/.AppleDouble/a.jpg",
+    "FOUND.000/a.jpg",
+]
+
+
+@pytest.mark.parametrize("all_files", [False, True])
+@pytest.mark.parametrize("name", OF_SYSTEMS)
+def test_what_a_system_keeps_among_images_is_left_out_and_counted(
+    tmp_path: Path, name: str, all_files: bool
+) -> None:
+    touch(tmp_path, "cats/a.jpg", "dogs/b.jpg", name)
+    listing = list_folder(tmp_path, all_files=all_files)
+    assert [entry.key for entry in listing.entries] == [b"cats/a.jpg", b"dogs/b.jpg"]
+    assert sum(listing.system.values()) + listing.hidden == 1
+
+
+def test_files_of_systems_are_left_out_where_contents_decide(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "Thumbs.db", "ehthumbs.db", "desktop.ini")
+    listing = list_folder(tmp_path, all_files=True)
+    assert [entry.key for entry in listing.entries] == [b"a.jpg"]
+    assert listing.system == {"Thumbs.db": 1, "desktop.ini": 1, "ehthumbs.db": 1}
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "lost+found", ".thumbnails"])
+def test_a_folder_of_a_system_that_is_named_itself_is_listed(tmp_path: Path, name: str) -> None:
+    touch(tmp_path / name, "a.jpg", f"{name}/b.jpg")
+    assert keys(tmp_path / name) == [b"a.jpg"]
+
+
+@pytest.mark.parametrize(
+    "name", ["recycled", "snapshot", "thumbs", "eaDir", "macosx", "lost", "#recycles", "@eaDir2"]
+)
+def test_names_that_a_user_may_have_given_are_taken(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, f"{name}/a.jpg")
+    assert keys(tmp_path) == [f"{name}/a.jpg".encode()]
+
+
+def test_a_link_of_such_a_name_is_not_entered(tmp_path: Path) -> None:
+    touch(tmp_path / "elsewhere", "t.jpg")
+    touch(tmp_path / "images", "a.jpg")
+    (tmp_path / "images" / "@eaDir").symlink_to(tmp_path / "elsewhere")
+    assert keys(tmp_path / "images", follow_links=True) == [b"a.jpg"]
+
+
+def test_a_folder_of_nothing_else_says_what_was_found(tmp_path: Path) -> None:
+    touch(tmp_path, "@eaDir/a.jpg", "x/@eaDir/b.jpg")
+    with pytest.raises(DataMissing, match="2 x '@eaDir'"):
+        list_folder(tmp_path)

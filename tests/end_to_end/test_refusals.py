@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from deepfeat import files
 from deepfeat.errors import printable
 
 SMALL = ("--network", "vgg8-small", "--weights", "random:0", "--scales", "224", "--device", "cpu")
@@ -125,6 +128,45 @@ def test_a_full_output_ends_with_74():
         )
     assert done.returncode == 74
     assert "No space left" in done.stderr
+
+
+@pytest.mark.parametrize(("workers", "status"), [("auto", 0), ("2", 0), ("0", 64), ("many", 64)])
+def test_workers_are_a_number_or_auto(place, command_line, monkeypatch, workers, status):
+    monkeypatch.setenv("DEEPFEAT_WORKERS", workers)
+    assert command_line("extract", "images", "s.h5", *SMALL, "--dry-run").status == status
+
+
+def test_a_file_system_that_states_no_size_is_not_called_full(place, command_line, monkeypatch):
+    """As /proc does: what is wrong with it shows in writing."""
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(total=0, free=0))
+    assert files.free_bytes(place) > 1 << 60
+    if Path("/proc").is_dir():
+        ended = command_line("extract", "images", "/proc/s.h5", *SMALL)
+        assert ended.status == 73
+        assert "fewer scales" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
+        (OSError(errno.ENOSPC, "No space left on device", "a/b"), "Make room"),
+        (OSError(errno.EIO, "Input/output error", b"caf\xe9"), "Input/output error: caf\\udce9"),
+        (OSError("what a library says"), "what a library says"),
+    ],
+)
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_an_error_of_the_system_is_told_with_its_file_and_what_to_do(
+    command_line, monkeypatch, error, words, more
+):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr("deepfeat.store.read.open_store", fail)
+    ended = command_line("info", "s.h5", *more)
+    assert ended.status == 74
+    assert words in ended.err
+    assert bool(ended.out) == bool(more)
 
 
 def test_names_of_keys_cannot_move_the_cursor():

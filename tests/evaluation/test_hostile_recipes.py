@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from deepfeat.errors import DeepfeatError, RecipeError
@@ -33,6 +35,17 @@ HOSTILE = {
     "published weights a number": PLAIN + "[[published]]\nfigure = 3\nweights = 3\nvariant = ''\n",
     "variants a number": "variants = 5\n" + PLAIN,
     "extract a number": PLAIN.split("[[extract]]")[0].replace("[data]", "extract = 5\n[data]", 1),
+}
+
+# Keys of many parts: the parser's memory grows with their square, and reading them calls itself.
+HOSTILE |= {
+    "dotted key of 1,500 parts": ".".join("a" * 1_500) + " = 1\n" + PLAIN,
+    "dotted key of 20,000 parts": ".".join("a" * 20_000) + " = 1\n" + PLAIN,
+    "header of 5,000 parts": PLAIN + f"[{'.'.join('a' * 5_000)}]\n",
+    "list header of 5,000 parts": PLAIN + f"[[{'.'.join('a' * 5_000)}]]\n",
+    "quoted parts": PLAIN + ".".join(['"a b"'] * 3_000) + " = 1\n",
+    "dots in an inline table": PLAIN + f"x = {{{'.'.join('a' * 3_000)} = 1}}\n",
+    "over 1 MiB": PLAIN + "# " + "x" * (1 << 20),
 }
 
 
@@ -78,3 +91,37 @@ def test_a_name_that_is_none_is_refused_or_plain(name):
         return
     with pytest.raises(DeepfeatError):
         load_recipe(name)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "endless", "folder", "sparse"])
+def test_what_is_no_small_file_is_refused_at_once(tmp_path, kind):
+    path = tmp_path / "r.toml"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "endless":
+        path.symlink_to("/dev/zero")
+    else:
+        with path.open("wb") as file:
+            file.truncate(1 << 40)
+    with pytest.raises(RecipeError, match="r.toml"):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ".".join("a" * 3_000) + "=1",
+        "a" * 100_000 + "=1",
+        "svm.C=" + "[" * 3_000 + "]" * 3_000,
+        "svm.C={" + ".".join("a" * 3_000) + "=1}",
+        "svm.C=[1" + ", 1" * 400_000 + "]",
+        "extract.0." + ".".join("9" * 2_000) + "=1",
+    ],
+    ids=lambda change: change[:20],
+)
+def test_a_hostile_change_is_refused_in_few_words(change):
+    with pytest.raises(RecipeError) as refused:
+        load_recipe("folder", set=[change])
+    assert len(str(refused.value)) < 2_000

@@ -318,7 +318,7 @@ def test_defaults_are_those_of_the_protocols(own):
         (OWN + '[[published]]\nfigure = "high"\n', "a row of 'published' has no figure"),
         (OWN + "[variants]\na = 3\n", "variants are tables"),
         ("variants = 3\n" + OWN, "variants are tables"),
-        ("name = ", "is no TOML file"),
+        ("name = ", "it is no TOML"),
     ],
 )
 def test_a_file_that_is_no_recipe_is_refused(own, text, words):
@@ -328,11 +328,11 @@ def test_a_file_that_is_no_recipe_is_refused(own, text, words):
 def test_a_recipe_that_cannot_be_read_is_told(own, monkeypatch):
     from pathlib import Path
 
-    def forbidden(self):
+    def forbidden(self, mode):
         raise PermissionError(13, "Permission denied")
 
     path = own()
-    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    monkeypatch.setattr(Path, "open", forbidden)
     with pytest.raises(NoPermission):
         load_recipe(path)
 

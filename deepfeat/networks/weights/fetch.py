@@ -52,7 +52,7 @@ def fetch(
     """
     folder = cache_folder(cache) / "weights"
     path = folder / download.file
-    if path.exists():
+    if os.path.exists(path):  # noqa: PTH110  (a folder that may not be looked into has no file)
         sha256 = files.sha256_of(path)
         if not sha256.startswith(download.sha256_prefix):
             raise WeightsError(
@@ -172,5 +172,6 @@ def _unavailable(download: Download, what: str, folder: Path, why: str) -> Weigh
         f"{what} are not in '{folder}' and cannot be had: {why}",
         expected=f"{download.file}{size}, sha256 {download.sha256_prefix}...",
         advice=f"On a machine with a connection download {download.url} and put it into "
-        f"'{folder}', or give --weights FILE with --preprocessing.",
+        f"'{folder}' (--cache or DEEPFEAT_CACHE names another folder), or give --weights FILE with "
+        "--preprocessing.",
     )

@@ -111,7 +111,7 @@ def load_weights(
     name = bare_name(chosen)
     if name in names:
         return _named(named_weights(network, name), preprocessing, cache, progress)
-    path = Path(chosen).expanduser()
+    path = files.expanded(chosen)
     if path.suffix.lower() not in FORMATS and not path.exists():
         hint = advice([*names, "random:0"], chosen)
         raise NetworkError(
