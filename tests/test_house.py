@@ -17,7 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = [  # a room may import rooms of lower floors, and itself
     {"errors"},
-    {"tables", "status", "files", "progress", "machine"},
+    {"tables", "toml_text", "status", "files", "progress", "machine"},
     {"images", "networks", "datasets", "metrics", "classify", "store"},
     {"extraction"},
     {"evaluation"},

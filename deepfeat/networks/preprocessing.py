@@ -6,7 +6,6 @@ come with the weights or from the user, and go into a store's identity without t
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -16,18 +15,14 @@ from torch import Tensor
 
 from deepfeat.errors import NetworkError, UsageError, some
 from deepfeat.tables import advice, look_up
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from deepfeat.toml_text import parse_toml
 
 Order = Literal["RGB", "BGR"]
 Range = Literal[1, 255]
 Rounding = Literal["floor", "ceil"]
 Triple = tuple[float, float, float]
 
-MOST_BYTES = 1 << 20
+MOST_BYTES = 64 << 10
 REQUIRED = ("order", "range", "mean", "std")
 
 
@@ -119,7 +114,7 @@ def load_preprocessing(name_or_path: str) -> tuple[Preprocessing, Rounding | Non
     Raises
     ------
     NetworkError
-        For an unknown name, a file that is missing, over 1 MiB or no TOML, and for keys or values
+        For an unknown name, a file that is missing, over 64 KiB or no TOML, and for keys or values
         that are unknown, absent or of the wrong type.
     """
     path = Path(name_or_path)
@@ -135,29 +130,25 @@ def _read_toml(path: Path) -> dict[str, object]:
         if not path.is_file():
             raise _refused(path, "it is not there, or not a regular file")
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise _refused(path, "it is over 1 MiB")
-        table: dict[str, object] = tomllib.loads(content.decode())
-        return table
+            return parse_toml(file.read(MOST_BYTES + 1), most_bytes=MOST_BYTES)
     except OSError as error:
         raise _refused(path, error.strerror or "it cannot be read") from error
-    except (ValueError, RecursionError) as error:
-        raise _refused(path, f"it is no TOML: {error}") from error
+    except ValueError as error:
+        raise _refused(path, str(error)) from error
 
 
 def _from_table(table: dict[str, object], path: Path) -> Preprocessing:
     known = (*REQUIRED, "pooling")
     for key in table:
         if key not in known:
-            raise _refused(path, f"unknown key '{key}'", advice(known, key))
+            raise _refused(path, f"unknown key '{key:.80}'", advice(known, key[:80]))
     if absent := [key for key in REQUIRED if key not in table]:
         raise _refused(path, f"{some(absent)} missing", f"Required: {some(REQUIRED)}.")
     order, limit = table["order"], table["range"]
     if order not in ("RGB", "BGR"):
-        raise _refused(path, f"order is {order!r}", 'order = "RGB" or "BGR".')
+        raise _refused(path, f"order is {order!r:.60}", 'order = "RGB" or "BGR".')
     if isinstance(limit, bool) or not isinstance(limit, int) or limit not in (1, 255):
-        raise _refused(path, f"range is {limit!r}", "range = 1 or 255.")
+        raise _refused(path, f"range is {limit!r:.60}", "range = 1 or 255.")
     mean = _triple(table["mean"], "mean", path)
     std = _triple(table["std"], "std", path)
     if not all(0 <= value <= limit for value in mean):

@@ -185,12 +185,15 @@ def test_wrong_toml_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"#" * (1 << 20) + b"\n", "over 1 MiB"),
+        (b"#" * (64 << 10) + b"\n", "over 64 KiB"),
         (b"\xff\xfe", "no TOML"),
-        (b"mean = " + b"[" * 100_000, "no TOML"),
+        (b"mean = " + b"[" * 60_000, "brackets nest over 32 deep"),
+        (b"mean." * 12_000 + b"x = 1", "a key of over 8 parts"),
+        (b"range = 0x" + b"f" * 60_000, "over 128 characters"),
+        (b'"' + b"a" * 60_000 + b'" = 1', "unknown key 'a{80}'"),
         (None, "not there"),
     ],
-    ids=["too long", "not UTF-8", "deep", "absent"],
+    ids=["too long", "not UTF-8", "deep", "dotted", "number", "key", "absent"],
 )
 def test_hostile_toml_is_refused(content: bytes | None, words: str, tmp_path: Path) -> None:
     path = tmp_path / "hostile.toml"
