@@ -16,7 +16,7 @@ import torch
 from deepfeat.networks.weights.pickle_data import Name, Pickled, Reference, read_pickle
 from deepfeat.networks.weights.zip_directory import Entry, entries_of, place_of
 
-ZIP_MAGIC = b"PK\x03\x04"
+ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")  # the latter of one without entries
 MOST_PICKLE_BYTES = 16 << 20
 MAGIC_NUMBER, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 STORAGES = {
@@ -63,7 +63,7 @@ def read_saved(path: Path) -> Saved:
     """
     with path.open("rb") as file:
         size = path.stat().st_size
-        is_zip = file.read(4) == ZIP_MAGIC
+        is_zip = file.read(4) in ZIP_MAGIC
         return _read_zip(path, file, size) if is_zip else _read_legacy(path, file, size)
 
 
@@ -154,4 +154,5 @@ def storage_of(reference: Reference) -> tuple[str, torch.dtype, int, int, int]:
 
 
 def _some_names(names: list[str]) -> str:
-    return ", ".join(f"'{name:.60}'" for name in names[:3]) + (" ..." if len(names) > 3 else "")
+    shown = ", ".join(f"'{name:.60}'" for name in names[:3]) or "nothing"
+    return shown + (" ..." if len(names) > 3 else "")

@@ -368,21 +368,10 @@ def test_a_classifier_of_any_number_of_classes_is_taken(classes: int, tmp_path: 
 
 # One of each family, the smallest.
 SMALL = [
-    "vgg8-small",
-    "alexnet",
-    "resnet18",
-    "squeezenet1_1",
-    "mobilenet_v2",
-    "mobilenet_v3_small",
-    "mnasnet0_5",
-    "shufflenet_v2_x0_5",
-    "regnet_y_400mf",
-    "efficientnet_b0",
-    "densenet121",
-    "convnext_tiny",
-    "googlenet",
-    "inception_v3",
-]
+    "vgg8-small", "alexnet", "resnet18", "squeezenet1_1", "mobilenet_v2", "mobilenet_v3_small",
+    "mnasnet0_5", "shufflenet_v2_x0_5", "regnet_y_400mf", "efficientnet_b0", "densenet121",
+    "convnext_tiny", "googlenet", "inception_v3",
+]  # fmt: skip
 
 
 @pytest.mark.stress
