@@ -114,13 +114,13 @@ def _plain(arguments: tuple[object, ...], saved: Saved) -> Held:
     numel = math.prod(sizes)
     span = 1 + sum((n - 1) * step for n, step in zip(sizes, steps, strict=True)) if numel else 0
     place = saved.places.get(key)
-    if place is None or place.size != count * dtype.itemsize or offset + span > length:
+    if place is None or place.size != count * dtype.itemsize or (numel and offset + span > length):
         raise ValueError("a tensor leaves its storage, or the storage is not there")
     if numel * dtype.itemsize > saved.path.stat().st_size:
         raise ValueError("its tensors claim more bytes than the file has")
     if span > MOST_SPREAD * numel + FREE_SPREAD:
         raise ValueError("a tensor is spread over far more bytes than it has")
-    start = place.start + (begin + offset) * dtype.itemsize
+    start = place.start + (begin + offset) * dtype.itemsize if numel else place.start
     whole = place.crc if span * dtype.itemsize == place.size else 0
 
     def numbers() -> Tensor:
@@ -146,9 +146,7 @@ def _exactly(path: Path, start: int, count: int) -> bytearray:
 def _sizes(values: tuple[object, ...]) -> tuple[int, ...]:
     sizes = tuple(n for n in values if type(n) is int and 0 <= n < 1 << 48)
     if len(sizes) != len(values) or len(sizes) > MOST_DIMENSIONS:
-        raise ValueError(
-            f"its pickle is damaged: a tensor has {len(values)} sizes, some impossible"
-        )
+        raise ValueError("its pickle is damaged: impossible sizes of a tensor")
     return sizes
 
 

@@ -141,7 +141,7 @@ def storage_of(reference: Reference) -> tuple[str, torch.dtype, int, int, int]:
             module in ("torch", "torch.cuda") and name in STORAGES
         ):
             dtype = STORAGES[name]
-        case ("storage", Name() as kind, *_):
+        case ("storage", Name(_, name) as kind, *_) if name not in STORAGES:
             raise ValueError(f"it holds a storage of kind {kind!s:.60}")
         case _:
             raise ValueError("its pickle is damaged: it refers to what is no storage")
