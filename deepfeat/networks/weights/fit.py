@@ -57,7 +57,7 @@ class Reading:
     def words(self) -> str:
         """How it differs from the plain way; empty if it does not."""
         table = f" in {self.table}" if self.keys else ""
-        prefix = f" under '{self.prefix:.60}'" if self.prefix else ""
+        prefix = f" under {self.prefix!r:.60}" if self.prefix else ""
         others = f", leaving out {self.left_out} others" if self.left_out else ""
         return f"tensors{table}{prefix}{others}" if table or prefix or others else ""
 
@@ -93,8 +93,9 @@ def fit(
 
 def _readings(wanted: Wanted, contents: Contents) -> Iterator[Reading]:
     """Every table and prefix under which something needed stands, under today's or older names."""
+    spellings = _spellings(wanted)
     for keys, table in _tables(contents):
-        for spelled in _spellings(wanted):
+        for spelled in spellings:
             prefixes: Counter[str] = Counter()
             for name in table:
                 prefixes.update(_prefixes(name, spelled))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from deepfeat.errors import DeepfeatError, WeightsError
+from deepfeat.errors import DeepfeatError, WeightsError, printable
 from deepfeat.networks.weights import caffemodel, mat, pth, safetensor
 from deepfeat.networks.weights.held import Contents, held
 
@@ -86,7 +86,7 @@ SIGNATURES: tuple[tuple[bytes, Form | Foreign], ...] = (
         rb"\x89HDF\r\n\x1a\n",
         Foreign("an HDF5 file, as Keras writes it", "Convert its weights to .safetensors."),
     ),
-    (rb".{8}\{", SAFETENSORS),
+    (rb".{5}\x00{3}\{", SAFETENSORS),
     (rb"\x1f\x8b", Foreign("compressed by gzip", UNPACK)),
     (rb"BZh", Foreign("compressed by bzip2", UNPACK)),
     (rb"\xfd7zXZ", Foreign("compressed by xz", UNPACK)),
@@ -161,7 +161,7 @@ def guarded(path: Path, read: Callable[[], Read]) -> Read:
 
 def _damaged(path: Path, error: Exception) -> WeightsError:
     words = str(error).splitlines()
-    what = words[0][:120] if words else type(error).__name__
+    what = printable(words[0][:120]) if words else type(error).__name__
     return WeightsError(
         f"weights file '{path}' is refused: it is damaged, or cannot be read ({what})",
         expected=KNOWN,

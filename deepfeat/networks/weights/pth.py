@@ -15,13 +15,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from deepfeat.errors import WeightsError
+from deepfeat.errors import WeightsError, printable
 from deepfeat.networks.weights.held import Contents, Held
 from deepfeat.networks.weights.pickle_data import Made, Name, Pickled, Reference
 from deepfeat.networks.weights.torch_file import STORAGES, Saved, is_class, read_saved, storage_of
 
 MOST_DIMENSIONS = 16
-MOST_TABLES, DEEPEST = 10_000, 8
+MOST_TABLES, DEEPEST = 2000, 8
 # A view may leave out numbers between its own, as every other column; not nearly all of a file.
 MOST_SPREAD, FREE_SPREAD = 16, 1 << 24
 
@@ -192,7 +192,7 @@ def _flat(value: object) -> tuple[object, ...]:
 
 def _refused(path: Path, why: str) -> WeightsError:
     return WeightsError(
-        f"weights file '{path}' is refused: {why}",
+        f"weights file '{path}' is refused: {printable(why)}",
         expected="tensors by name, saved by torch.save(network.state_dict(), ...)",
         advice="Save the state alone, or convert it to .safetensors where you trust the file.",
     )

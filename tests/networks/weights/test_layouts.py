@@ -297,6 +297,28 @@ def test_a_file_of_another_network_is_told_by_what_it_holds(tmp_path: Path) -> N
     assert "Give the network that these weights were trained for" in str(caught.value)
 
 
+@pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
+def test_no_name_of_a_file_moves_the_cursor(is_zip: bool, state: State, tmp_path: Path) -> None:
+    evil = "\x1b]52;c;AAAA\x07\x1b[2J\r\n"
+    path = tmp_path / "evil.pth"
+    contents = [
+        {evil: prefixed(evil + ".", state), "other": prefixed("x.", {"y": torch.ones(1)})},
+        {evil + "1": state, evil + "2": {key: value + 1 for key, value in state.items()}},
+        {evil: torch.ones(1)},
+        {evil: 3},
+        {"a": {evil * 100: torch.eye(3).to_sparse()}},
+    ]
+    said = []
+    for content in contents:
+        torch.save(content, path, _use_new_zipfile_serialization=is_zip)
+        try:
+            said.append(load(path)[0].source)
+        except WeightsError as error:
+            said.append(str(error).replace("\n  ", ""))
+    assert len(said) == len(contents)
+    assert all(words.isprintable() and len(words) < 1500 for words in said)
+
+
 def test_one_part_of_several_is_named(state: State, tmp_path: Path) -> None:
     path = tmp_path / "model-00001-of-00002.safetensors"
     save_file(dict(list(state.items())[:20]), path)
