@@ -49,6 +49,8 @@ def hostile(suffix: str, words: str) -> Callable[[Maker], Maker]:
 def _warm() -> None:
     """Import what the first load imports, outside the time."""
     load.load_weights("vgg16", "random:0", needs_of_fc7)
+    assert needs_of_fc7("torchvision").shapes
+    assert load.known_weights("vgg16")
 
 
 def resident() -> int:

@@ -409,6 +409,6 @@ def test_what_is_not_needed_has_no_part_in_the_layer(name: str) -> None:
             float("nan") if target.is_floating_point() else 0
         )
     with torch.inference_mode():
-        vectors = body(torch.rand(1, 3, 128, 128), [row.default_layer])[row.default_layer]
+        vectors = body(torch.rand(1, 3, 256, 256), [row.default_layer])[row.default_layer]
         found = body.head(row.default_layer, vectors.mean((2, 3)))
     assert bool(torch.isfinite(found).all())
