@@ -268,8 +268,7 @@ PROGRAMS: dict[str, tuple[bytes, str]] = {
     "keys that collide": (
         b"\x80\x02}("
         + b"".join(
-            b"\x8a\x0c" + (n * ((1 << 61) - 1)).to_bytes(12, "little") + b"N"
-            for n in range(50_000)
+            b"\x8a\x0c" + (n * ((1 << 61) - 1)).to_bytes(12, "little") + b"N" for n in range(50_000)
         )
         + b"u.",
         "not tensors by name",
