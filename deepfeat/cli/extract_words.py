@@ -25,6 +25,8 @@ def beginning(prepared: Prepared) -> list[str]:
         f"{size(prepared.bytes_needed)} of descriptors -> {prepared.store}",
         f"{network.name}, weights {weights}, layers {layers}, on {network.device}",
     ]
+    if network.weights.reading:
+        lines.append(f"of the weights file was taken: {network.weights.reading}")
     if listing.skipped:
         counts = ", ".join(
             f"{n} {extension or 'without'}" for extension, n in listing.skipped.items()

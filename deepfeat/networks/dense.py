@@ -64,6 +64,19 @@ class Stages(nn.Module):
         for name in self.names[last + 1 :]:
             delattr(self, name)
 
+    def needed(self, names: Sequence[str]) -> list[str]:
+        """Keys of the state that the layers ``names`` are computed from."""
+        last = max(self.names.index(name) for name in names)
+        stages = self.names[: last + 1]
+        return [key for key in self.state_dict() if key.rpartition(".")[0] in stages]
+
+    def file_key(self, key: str, layout: str) -> str:
+        """What a file in ``layout`` calls a key of this state; ``convert`` goes the other way."""
+        stage, _, kind = key.rpartition(".")
+        keys = {name: key for key, name in self.stage_of_key.items()}
+        prefix = stage.removesuffix(PRERELU) if layout == "caffe-names" else keys.get(stage, stage)
+        return f"{prefix}.{kind}"
+
     def convert(self, state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
         """Rename and reshape a state for ``load_state_dict``.
 

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from deepfeat.networks.geometry import PROBE
+
 
 @dataclass(frozen=True, slots=True)
 class Cut:
@@ -81,7 +83,6 @@ NOT_DENSE = frozenset(
 )
 
 INCEPTIONS = ("googlenet", "inception_v3")
-AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # keys of their training heads
 
 
 class _Enough(Exception):
@@ -166,6 +167,32 @@ class Cutting(nn.Module):
             handle.remove()
         return count
 
+    def needed(self, names: Sequence[str]) -> list[str]:
+        """Keys of the state that the layers ``names`` are computed from: of modules that run.
+
+        Seen on the meta device, on which the model has to be.
+        """
+        begun = set()
+        heads = self.cut.head if self.cut.layer in names else ()
+        hooks = []
+        for path, module in self.model.named_modules():
+            if any(path == head or path.startswith(f"{head}.") for head in heads):
+                begun.add(path)
+            hooks.append(
+                module.register_forward_pre_hook(lambda *_, path=path: begun.add(path))  # type: ignore[misc]
+            )
+        try:
+            with torch.inference_mode():
+                self(torch.empty(1, 3, PROBE, PROBE, device="meta"), names)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return [f"model.{key}" for key in self.model.state_dict() if _owner(key) in begun]
+
+    def file_key(self, key: str, layout: str) -> str:
+        """What a file calls a key of this state; ``convert`` goes the other way."""
+        return key.removeprefix("model.")
+
     def _finished(self, name: str, output: Tensor) -> Tensor:
         return torch.relu(output) if self.cut.relu and name == self.cut.layer else output
 
@@ -187,6 +214,11 @@ class Cutting(nn.Module):
 
     def keep_up_to(self, names: Sequence[str]) -> None:
         """Nothing to drop: a forward pass stops at the last layer anyway."""
+
+
+def _owner(key: str) -> str:
+    """The path of the module that a key of a state belongs to."""
+    return key.rpartition(".")[0]
 
 
 def build(name: str, *, classes: int, auxiliary: bool, transform_input: bool) -> Cutting:

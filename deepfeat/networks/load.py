@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from deepfeat.errors import NetworkError, WeightsError, some
 from deepfeat.networks import alexnet, from_torchvision, vgg
 from deepfeat.networks.device import choose_device
-from deepfeat.networks.from_torchvision import AUXILIARY, INCEPTIONS, Cutting
+from deepfeat.networks.from_torchvision import INCEPTIONS, Cutting
 from deepfeat.networks.geometry import (
     PROBE,
     Field,
@@ -27,6 +27,7 @@ from deepfeat.networks.geometry import (
     map_shape,
     smallest_side,
 )
+from deepfeat.networks.needs import wanted
 from deepfeat.networks.network import Body, Network
 from deepfeat.networks.table import Row, row_of
 from deepfeat.networks.weights.foresee import check_named, foreseen_rounding
@@ -58,7 +59,8 @@ def load_network(
         One of ``list_networks()``.
     weights : str or path, optional
         A known name ("oxford", or one of torchvision's), a file (.safetensors, .pth, MatConvNet's
-        .mat, .caffemodel), or "random:SEED"; by default the network's documented weights.
+        .mat, .caffemodel), or "random:SEED"; by default the network's documented weights. Of a
+        file only what the layers need is taken; it must be there in exactly one way.
     preprocessing : str or path, optional
         A name, or a TOML file; needed for weights from a file, otherwise it comes with them.
     layers : sequence of str, optional
@@ -80,28 +82,33 @@ def load_network(
         For weights that do not fit or are damaged; for weights or a device that cannot be had.
     """
     weights, preprocessing = _text(weights), _text(preprocessing)
-    row, body = skeleton(name)
+    row, empty = skeleton(name)
     chosen = list(layers) if layers else [row.default_layer]
     place = choose_device(device)
     # Before anything is fetched: a mistyped layer must not cost half a gigabyte.
-    _check_names(name, body, chosen)
+    _check_names(name, empty, chosen)
     check_named(name, weights, chosen, FULLY_CONNECTED)
     facts, state = load_weights(
-        name, weights, preprocessing=preprocessing, cache=cache, progress=progress
+        name,
+        weights,
+        lambda layout: wanted(name, row, empty, chosen, layout),
+        preprocessing=preprocessing,
+        cache=cache,
+        progress=progress,
     )
     check_layers(facts, chosen, FULLY_CONNECTED)
     pooling = _pooling(name, row, facts, pool_rounding)
     classes = _classes(row, state)
-    has_auxiliary = state is not None and any(key.startswith(AUXILIARY) for key in state)
     own = name in INCEPTIONS and is_torchvisions_own(name, facts.sha256)
-    body = _build(name, row, pooling, classes, auxiliary=has_auxiliary, transform_input=own)
+    body = _build(name, row, pooling, classes, transform_input=own)
     described = describe_layers(name, body, chosen)
     memory = bytes_per_pixel(body, lambda x: next(iter(body(x, chosen).values())), PROBE)
     if state is None:
         facts = _fill_with_random_numbers(body, facts)
+        body.keep_up_to(chosen)
     else:
+        body.keep_up_to(chosen)
         _fill(body, state, facts, name)
-    body.keep_up_to(chosen)
     body.eval().requires_grad_(False).to(place)
     return Network(name, "dense", described, facts, pooling, body, place, memory)
 
@@ -128,7 +135,7 @@ def foresee(
     pooling = "as-built"
     if row.rounds_pooled_sizes:
         pooling = pool_rounding or foreseen_rounding(name, weights)
-    body = _build(name, row, pooling, IMAGENET_CLASSES, auxiliary=False, transform_input=False)
+    body = _build(name, row, pooling, IMAGENET_CLASSES, transform_input=False)
     check_named(name, weights, chosen, FULLY_CONNECTED)
     return describe_layers(name, body, chosen)
 
@@ -137,7 +144,7 @@ def skeleton(name: str) -> tuple[Row, Body]:
     """The network without numbers, on the meta device: enough to describe its layers."""
     row = row_of(name)
     pooling = "floor" if row.rounds_pooled_sizes else "as-built"
-    body = _build(name, row, pooling, IMAGENET_CLASSES, auxiliary=False, transform_input=False)
+    body = _build(name, row, pooling, IMAGENET_CLASSES, transform_input=False)
     return row, body
 
 
@@ -168,14 +175,12 @@ def _text(name_or_path: str | os.PathLike[str] | None) -> str | None:
     return None if name_or_path is None else os.fspath(name_or_path)
 
 
-def _build(
-    name: str, row: Row, pooling: str, classes: int, *, auxiliary: bool, transform_input: bool
-) -> Body:
+def _build(name: str, row: Row, pooling: str, classes: int, *, transform_input: bool) -> Body:
     if row.family in BUILDERS:
         with torch.device("meta"):
             return BUILDERS[row.family](name, classes=classes, ceil=pooling == "ceil").eval()
     return from_torchvision.build(
-        name, classes=classes, auxiliary=auxiliary, transform_input=transform_input
+        name, classes=classes, auxiliary=False, transform_input=transform_input
     ).eval()
 
 
@@ -242,38 +247,19 @@ def _describe(name: str, body: Body, layer: str, fields: Mapping[str, Field]) ->
 
 
 def _fill(body: Body, state: Mapping[str, Tensor], facts: Weights, name: str) -> None:
-    """Load every tensor, strictly; what does not fit is named."""
+    """Load what the layers need; the rest is nought, and never used."""
     converted = body.convert(state, facts.layout)
-    expected = {key: tuple(value.shape) for key, value in body.state_dict().items()}
-    missing = [key for key in expected if key not in converted and not _may_miss(key)]
-    unknown = [key for key in converted if key not in expected]
-    other = [
-        f"{key} {tuple(value.shape)} instead of {expected[key]}"
-        for key, value in converted.items()
-        if key in expected and tuple(value.shape) != expected[key]
-    ]
-    if missing or unknown or other:
-        found = [("missing", missing), ("unknown", unknown), ("of another shape", other)]
+    shapes = {key: value.shape for key, value in body.state_dict().items()}
+    other = [key for key, value in converted.items() if value.shape != shapes[key]]
+    if other:  # a classifier whose parts disagree about the number of classes
         raise WeightsError(
             f"weights '{facts.name}' do not fit network '{name}'",
-            expected=f"{len(expected)} tensors",
-            found="; ".join(f"{what}: {some(_plain(keys), 3)}" for what, keys in found if keys),
-            advice="Give the network that these weights were trained for.",
+            found=f"tensors that contradict each other: {some(other, 3)}",
         )
     body.to_empty(device="cpu")
     with torch.no_grad():
         for key, target in body.state_dict().items():
             target.copy_(converted[key]) if key in converted else target.zero_()
-
-
-def _plain(keys: list[str]) -> list[str]:
-    """Names as torchvision has them, without the prefix of our own wrapper."""
-    return [key.removeprefix("model.") for key in keys]
-
-
-def _may_miss(key: str) -> bool:
-    """A counter of training steps that evaluation never reads."""
-    return key.endswith("num_batches_tracked")
 
 
 def _fill_with_random_numbers(body: Body, facts: Weights) -> Weights:

@@ -10,15 +10,26 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from torch import Tensor
 
 from deepfeat import files
 from deepfeat.errors import NetworkError, NoPermission, WeightsError, WeightsUnavailable, some
 from deepfeat.networks.preprocessing import PREPROCESSINGS, Preprocessing, load_preprocessing
-from deepfeat.networks.weights import caffemodel, mat, pth, safetensor
+from deepfeat.networks.weights import mat, safetensor
 from deepfeat.networks.weights.fetch import Progress, fetch
+from deepfeat.networks.weights.fit import Wanted, fit
+from deepfeat.networks.weights.forms import (
+    CAFFEMODEL,
+    ENDINGS,
+    MAT,
+    SAFETENSORS,
+    TORCH,
+    Form,
+    Layout,
+    form_of,
+    guarded,
+)
 from deepfeat.networks.weights.named import (
     OXFORD,
     Allows,
@@ -28,11 +39,11 @@ from deepfeat.networks.weights.named import (
     known_weights,
     named_weights,
 )
-from deepfeat.networks.weights.state import WITH_FC_LAYERS, prepared
 from deepfeat.tables import advice
 
-Layout = Literal["torchvision", "caffe-names"]
 RANDOM = "random:"
+# The networks of two stages, convolutions and fc layers, in which pooled sizes may be rounded up.
+WITH_FC_LAYERS = ("vgg", "alexnet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +52,8 @@ class Weights:
 
     ``sha256`` is of the file's bytes (empty for random ones, which have no file), ``layout`` the
     naming of the state's keys, ``pooling`` the rounding of pooled sizes they were trained with,
-    ``allows`` the layers they hold valid values for: all, or only the convolutional ones.
+    ``allows`` the layers they hold valid values for: all, or only the convolutional ones;
+    ``reading`` says where in the file they stood, if it was not the plain table of its tensors.
     """
 
     name: str
@@ -52,29 +64,13 @@ class Weights:
     pooling: Pooling
     untrained: bool
     allows: Allows
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """A kind of weights file: its reader, how its keys are named, the rounding of its trainer."""
-
-    read: Callable[[Path], dict[str, Tensor]]
-    layout: Layout
-    pooling: Literal["floor", "ceil"]
-
-
-FORMATS: dict[str, Format] = {
-    ".safetensors": Format(safetensor.read, "torchvision", "floor"),
-    ".pth": Format(pth.read, "torchvision", "floor"),
-    ".pt": Format(pth.read, "torchvision", "floor"),
-    ".mat": Format(mat.read, "caffe-names", "ceil"),
-    ".caffemodel": Format(caffemodel.read, "caffe-names", "ceil"),
-}
+    reading: str = ""
 
 
 def load_weights(
     network: str,
     spec: str | None,
+    wanted: Callable[[Layout], Wanted],
     *,
     preprocessing: str | None = None,
     cache: str | Path | None = None,
@@ -86,6 +82,8 @@ def load_weights(
     ----------
     spec : str, optional
         A name of ``known_weights(network)``, a file, or "random:SEED". None: the network's default.
+    wanted : callable
+        What the layers need of a file whose keys are named so ("torchvision", "caffe-names").
     preprocessing : str, optional
         A name or a TOML file: required for a file; a named weight brings its own.
     cache : path, optional
@@ -95,14 +93,14 @@ def load_weights(
     -------
     weights : Weights
     state : dict or None
-        float32 on the CPU (counters stay integers); None for random weights.
+        The wanted tensors, float32 on the CPU; None for random weights.
 
     Raises
     ------
     NetworkError
         For an unknown name, an absent preprocessing, or one that contradicts the name's own.
     WeightsError, WeightsUnavailable
-        For a file that is damaged, foreign, or not to be had.
+        For a file that is damaged, foreign, does not fit in exactly one way, or cannot be had.
     """
     chosen = spec if spec is not None else default_weights(network)
     if chosen.startswith(RANDOM):
@@ -110,15 +108,15 @@ def load_weights(
     names = known_weights(network)
     name = bare_name(chosen)
     if name in names:
-        return _named(named_weights(network, name), preprocessing, cache, progress)
+        return _named(named_weights(network, name), wanted, preprocessing, cache, progress)
     path = files.expanded(chosen)
-    if path.suffix.lower() not in FORMATS and not path.exists():
+    if _ending(path) not in ENDINGS and not path.exists():
         hint = advice([*names, "random:0"], chosen)
         raise NetworkError(
             f"unknown weights '{chosen}' for network '{network}'",
-            advice=f"{hint} Or a file: {some(list(FORMATS))}.",
+            advice=f"{hint} Or a file, such as {some(list(ENDINGS))}.",
         )
-    return _from_file(network, path, preprocessing)
+    return _from_file(network, path, wanted, preprocessing)
 
 
 def check_layers(
@@ -165,7 +163,11 @@ def _random(network: str, spec: str, preprocessing: str | None) -> Weights:
 
 
 def _named(
-    named: Named, preprocessing: str | None, cache: str | Path | None, progress: Progress | None
+    named: Named,
+    wanted: Callable[[Layout], Wanted],
+    preprocessing: str | None,
+    cache: str | Path | None,
+    progress: Progress | None,
 ) -> tuple[Weights, dict[str, Tensor]]:
     if preprocessing is not None:
         given = load_preprocessing(preprocessing)[0]
@@ -178,7 +180,7 @@ def _named(
             )
     what = f"weights '{named.name}' for {named.network}"
     path, sha256 = fetch(named.download, what, cache=cache, progress=progress)
-    state, allows = prepared(named.network, pth.read(path), path)
+    state, _ = _read(path, TORCH, wanted)
     weights = Weights(
         name=named.name,
         sha256=sha256,
@@ -187,45 +189,56 @@ def _named(
         preprocessing=named.preprocessing,
         pooling=named.pooling,
         untrained=False,
-        allows="features" if named.allows == "features" else allows,
+        allows=named.allows,
     )
     return weights, state
 
 
 def _from_file(
-    network: str, path: Path, preprocessing: str | None
+    network: str, path: Path, wanted: Callable[[Layout], Wanted], preprocessing: str | None
 ) -> tuple[Weights, dict[str, Tensor]]:
-    form = FORMATS.get(path.suffix.lower())
-    if form is None:
-        raise NetworkError(
-            f"'{path}' is in no known form", expected=f"a file ending in {some(list(FORMATS))}"
-        )
     _check_readable(path)
+    form = form_of(path)
     if preprocessing is None:
         raise NetworkError(
             f"weights file '{path}' needs a preprocessing: no file is trusted to choose it",
             expected=f"--preprocessing with one of {some(list(PREPROCESSINGS))}, or a TOML file",
-            advice=_hint(path),
+            advice=_hint(path, form),
         )
     given, rounding = load_preprocessing(preprocessing)
     # Read before hashed: a foreign file is refused by its first bytes, however long it is.
-    state, allows = prepared(network, form.read(path), path)
+    state, how = _read(path, form, wanted)
     sha256 = files.sha256_of(path)
     # The paper's own file keeps the rounding it was trained with, whatever name it is given by.
     known = OXFORD.get(network)
     is_oxford = known is not None and sha256.startswith(known.download.sha256_prefix)
     pooling = rounding or ("ceil" if is_oxford else form.pooling)
+    ending = _ending(path) if ENDINGS.get(_ending(path)) is form else form.endings[0]
     weights = Weights(
         name=path.name,
         sha256=sha256,
-        source=f"a file in the form {path.suffix.lower()}",
+        source=f"a file in the form {ending}" + (f" ({how})" if how else ""),
         layout=form.layout,
         preprocessing=given,
         pooling=pooling if _has_choice_of_rounding(network) else "as-built",
         untrained=False,
-        allows="features" if _is_known_for_features(network, sha256) else allows,
+        allows="features" if _is_known_for_features(network, sha256) else "all",
+        reading=how,
     )
     return weights, state
+
+
+def _read(
+    path: Path, form: Form, wanted: Callable[[Layout], Wanted]
+) -> tuple[dict[str, Tensor], str]:
+    contents = guarded(path, lambda: form.read(path))
+    return fit(wanted(form.layout), contents, path, form.opening)
+
+
+def _ending(path: Path) -> str:
+    """A known ending of a file's name, or the last one; lower case."""
+    name = path.name.lower()
+    return next((ending for ending in ENDINGS if name.endswith(ending)), path.suffix.lower())
 
 
 def _check_readable(path: Path) -> None:
@@ -239,21 +252,20 @@ def _check_readable(path: Path) -> None:
         raise NoPermission(f"weights file '{path}' must not be read") from error
 
 
-def _hint(path: Path) -> str:
+def _hint(path: Path, form: Form) -> str:
     """What the file says of its preprocessing, as a help to choose, not a choice."""
-    suffix = path.suffix.lower()
-    if suffix == ".safetensors":
-        stated = safetensor.metadata(path).get("preprocessing")
+    if form is SAFETENSORS:
+        stated = guarded(path, lambda: safetensor.metadata(path)).get("preprocessing")
         return f"The file's own metadata say '{stated:.60}'." if stated else ""
-    if suffix == ".mat":
-        mean = mat.average_image(path)
+    if form is MAT:
+        mean = guarded(path, lambda: mat.average_image(path))
         said = (
             f"The file states the average image {tuple(round(m, 3) for m in mean)}. "
             if mean
             else ""
         )
         return said + "For the networks of the VGG paper it is 'matconvnet-vgg'."
-    if suffix == ".caffemodel":
+    if form is CAFFEMODEL:
         return "For the networks of the VGG paper it is 'caffe-vgg'."
     return ""
 

@@ -1,124 +1,198 @@
-"""Read a state saved by ``torch.save``, zip or legacy, without ever running what it holds.
+"""Read what ``torch.save`` wrote, zip or older form, without torch's reader and without running it.
 
-A pickle is a program. It is walked first (``pickle_walk``), then loaded with ``weights_only=True``;
-there is no looser way, and what comes out must be tensors by name and no more of them than the file
-has bytes.
+The pickle is read as data (``pickle_data``). Of what it would call, the few functions that make a
+tensor of a storage are understood; the rest of a checkpoint (epochs, optimizers, classes of other
+programs) is passed over. Numbers are read when they are wanted, from bytes that were found to lie
+in the file before.
 """
 
 from __future__ import annotations
 
-import pickle
-import tarfile
-import zipfile
-from collections.abc import Mapping
+import math
+import zlib
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from deepfeat.errors import WeightsError
-from deepfeat.networks.weights.pickle_walk import walk
+from deepfeat.errors import WeightsError, printable
+from deepfeat.networks.weights.held import Contents, Held
+from deepfeat.networks.weights.pickle_data import Made, Name, Pickled, Reference
+from deepfeat.networks.weights.torch_file import STORAGES, Saved, is_class, read_saved, storage_of
 
-ZIP_MAGIC = b"PK\x03\x04"
-MOST_ENTRIES = 100_000
-MOST_PICKLE_BYTES = 16 << 20
-LEGACY_PICKLES = 4  # magic number, protocol, system information, the object
+MOST_DIMENSIONS = 16
+MOST_TABLES, DEEPEST = 2000, 8
+# A view may leave out numbers between its own, as every other column; not nearly all of a file.
+MOST_SPREAD, FREE_SPREAD = 16, 1 << 24
+
+# Calls whose first argument is itself a tensor, and those that make one of a storage.
+WRAPPERS = ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state")
+REBUILDERS = ("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2")
+REBUILD_ANY = "torch._utils._rebuild_"
+UNDERSTOOD = ("torch", "torch._utils", "torch._tensor", "collections")
+FROM_TYPE = "torch._tensor._rebuild_from_type_v2"  # a tensor with attributes
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """Tensors by name, on the CPU, as saved.
+def read(path: Path) -> Contents:
+    """Tensors by name, in the tables they were saved in; what is no tensor is left out.
 
     Raises
     ------
     WeightsError
-        If the file holds anything but tensors, contradicts itself, or cannot be read.
+        If the file holds no tensors by name, contradicts itself, or cannot be read.
     """
-    with path.open("rb") as file:
-        is_zip = file.read(4) == ZIP_MAGIC
     try:
-        if is_zip:
-            _check_zip(path)
-        else:
-            _check_legacy(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError) as error:
-        raise _refused(
-            path, f"it is damaged, or holds more than tensors ({_first(error)})"
-        ) from error
-    except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise _refused(path, f"it cannot be read ({_first(error)})") from error
-    return _checked(loaded, path)
-
-
-def _check_zip(path: Path) -> None:
-    """List a zip before torch opens it: stored entries only, inside the file, once each."""
-    size = path.stat().st_size
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-        if len(entries) > MOST_ENTRIES:
-            raise _refused(path, f"it lists {len(entries):,} entries, over {MOST_ENTRIES:,}")
-        names = [entry.filename for entry in entries]
-        if len(set(names)) < len(names):
-            raise _refused(path, "it lists an entry twice")
-        for entry in entries:
-            if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
-                raise _refused(
-                    path, f"entry '{entry.filename:.60}' is compressed, as torch never does"
-                )
-        if sum(entry.file_size for entry in entries) > size:
-            raise _refused(path, "its entries claim more bytes than the file has")
-        pickles = [entry for entry in entries if entry.filename.endswith("/data.pkl")]
-        if len(pickles) != 1:
-            raise _refused(path, "it is a zip, but not one of torch.save")
-        if pickles[0].file_size > MOST_PICKLE_BYTES:
-            raise _refused(path, "its pickle is over 16 MiB")
-        with archive.open(pickles[0]) as file:
-            _walk(file.read(), 1, path)
-
-
-def _check_legacy(path: Path) -> None:
-    with path.open("rb") as file:
-        try:
-            tarfile.open(fileobj=file, mode="r:").close()
-        except tarfile.TarError:
-            pass
-        else:
-            raise _refused(path, "it is a tar archive, the form of torch before 0.1.10")
-        file.seek(0)
-        _walk(file.read(MOST_PICKLE_BYTES), LEGACY_PICKLES, path)
-
-
-def _walk(program: bytes, count: int, path: Path) -> None:
-    try:
-        walk(program, count)
+        saved = read_saved(path)
+        contents = _contents(saved)
     except ValueError as error:
-        raise _refused(path, str(error)) from error
+        raise _refused(path, str(error)[:200]) from error
+    if not contents:
+        raise _refused(path, _why_nothing(saved.pickled))
+    return contents
 
 
-def _checked(loaded: object, path: Path) -> dict[str, Tensor]:
-    if not isinstance(loaded, Mapping):
-        raise _refused(path, f"it holds a {type(loaded).__name__}, not tensors by name")
-    for name, value in loaded.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise _refused(path, f"'{name!s:.60}' is a {type(value).__name__}, not a tensor")
-        if value.layout != torch.strided or value.is_quantized or value.is_complex():
-            raise _refused(path, f"'{name:.60}' is not a plain tensor of numbers")
-    total = sum(value.numel() * value.element_size() for value in loaded.values())
-    if total > path.stat().st_size:
-        raise _refused(path, "its tensors claim more bytes than the file has")
-    return dict(loaded)
+def _contents(saved: Saved) -> Contents:
+    """Every table that holds tensors by name, with the tables around it."""
+    seen: set[int] = set()
+
+    def table(value: object, depth: int) -> Contents:
+        if id(value) in seen or depth > DEEPEST or len(seen) > MOST_TABLES:
+            return {}
+        items = value.items if isinstance(value, Made) else value
+        if isinstance(items, (list, tuple)):
+            items = dict(enumerate(items[:MOST_TABLES]))
+        if not isinstance(items, dict) or not items:
+            return {}
+        seen.add(id(value))
+        found: Contents = {}
+        for key, item in items.items():
+            if (tensor := _held(item, saved)) is not None:
+                if isinstance(key, str):
+                    found[key] = tensor
+            elif inner := table(item, depth + 1):
+                found[key] = inner
+        return found
+
+    return table(saved.pickled.value, 0)
 
 
-def _first(error: Exception) -> str:
-    """The first sentence of what is wrong: torch's advice to load unsafely is not passed on."""
-    words = str(error).rpartition("WeightsUnpickler error: ")[2].strip()
-    lines = words.splitlines()
-    return lines[0].split(". ")[0][:160] if lines else type(error).__name__
+def _held(value: object, saved: Saved) -> Held | None:
+    """The tensor a call would have made; None for anything else."""
+    for _ in range(DEEPEST):
+        if not isinstance(value, Made) or not isinstance(value.arguments, tuple):
+            return None
+        arguments: tuple[object, ...] = value.arguments
+        called = str(value.callee) if isinstance(value.callee, Name) else ""
+        if called in WRAPPERS and arguments:
+            value = arguments[0]
+        elif called == FROM_TYPE and len(arguments) == 4:
+            value = Made(arguments[0], arguments[2])
+        elif called in REBUILDERS:
+            return _plain(arguments, saved)
+        elif called.startswith(REBUILD_ANY):
+            kinds = [f"tensor of {one}" for one in arguments if isinstance(one, Name)]
+            kind = called.removeprefix(REBUILD_ANY).replace("_", " ")
+            return _odd(kinds[0] if kinds else kind, saved.path)
+        else:
+            return None
+    return None
+
+
+def _plain(arguments: tuple[object, ...], saved: Saved) -> Held:
+    match arguments:
+        case (Reference(("storage", Name(_, name), *_)), *_) if name not in STORAGES:
+            return _odd(f"tensor of {name}", saved.path)
+        case (Reference() as reference, int(offset), tuple(shape), tuple(strides), *rest):
+            key, dtype, count, begin, length = storage_of(reference)
+        case _:
+            raise ValueError("its pickle is damaged: a tensor without shape or storage")
+    if len(rest) > 2 and rest[2]:  # metadata: numbers to be conjugated or negated
+        return _odd("tensor with a pending operation", saved.path)
+    sizes, steps = _sizes(shape), _sizes(strides)
+    if len(sizes) != len(steps) or not offset >= 0:
+        raise ValueError(f"its pickle is damaged: a tensor of shape {shape!s:.60}")
+    numel = math.prod(sizes)
+    span = 1 + sum((n - 1) * step for n, step in zip(sizes, steps, strict=True)) if numel else 0
+    place = saved.places.get(key)
+    if place is None or place.size != count * dtype.itemsize or (numel and offset + span > length):
+        raise ValueError("a tensor leaves its storage, or the storage is not there")
+    if numel * dtype.itemsize > saved.path.stat().st_size:
+        raise ValueError("its tensors claim more bytes than the file has")
+    if span > MOST_SPREAD * numel + FREE_SPREAD:
+        raise ValueError("a tensor is spread over far more bytes than it has")
+    start = place.start + (begin + offset) * dtype.itemsize if numel else place.start
+    whole = place.crc if span * dtype.itemsize == place.size else 0
+
+    def numbers() -> Tensor:
+        content = _exactly(saved.path, start, span * dtype.itemsize)
+        if whole and zlib.crc32(content) != whole:
+            raise _refused(saved.path, f"the bytes of its storage '{key:.20}' are damaged")
+        flat = torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
+        return flat.as_strided(sizes, steps)
+
+    kind = str(dtype).removeprefix("torch.")
+    return Held(sizes, kind, (start, dtype, sizes, steps), numbers)
+
+
+def _exactly(path: Path, start: int, count: int) -> bytearray:
+    content = bytearray(count)
+    with path.open("rb") as file:
+        file.seek(start)
+        if file.readinto(content) != count:
+            raise _refused(path, "it became shorter while it was read")
+    return content
+
+
+def _sizes(values: tuple[object, ...]) -> tuple[int, ...]:
+    sizes = tuple(n for n in values if type(n) is int and 0 <= n < 1 << 48)
+    if len(sizes) != len(values) or len(sizes) > MOST_DIMENSIONS:
+        raise ValueError("its pickle is damaged: impossible sizes of a tensor")
+    return sizes
+
+
+def _odd(kind: str, path: Path) -> Held:
+    """A tensor of a kind that no network here is made of."""
+
+    def numbers() -> Tensor:
+        raise _refused(path, f"it holds a {kind:.60}")
+
+    return Held((), f"a {kind:.60}", kind, numbers)
+
+
+def _why_nothing(pickled: Pickled) -> str:
+    """Why there is no table of tensors."""
+    value = pickled.value
+    for one in [value, *value.values()] if isinstance(value, dict) else [value]:
+        if isinstance(one, Made) and isinstance(one.state, dict) and "_modules" in one.state:
+            return (
+                f"it is a whole network ({_class_of(one):.80}), which only its own program can "
+                "open; there: torch.save(network.state_dict(), ...)"
+            )
+    for name in pickled.names:
+        if name.module not in UNDERSTOOD:
+            return f"its pickle wants to use '{name!s:.80}', and nothing a file names is run"
+    if isinstance(value, dict) and value:
+        key, one = next(iter(value.items()))
+        return f"'{key:.60}' is a {type(one).__name__}, not a tensor"
+    kind = "tensor" if isinstance(value, Made) else type(value).__name__
+    return f"it holds a {kind}, not tensors by name"
+
+
+def _class_of(made: Made) -> str:
+    callee, arguments = made.callee, made.arguments
+    if isinstance(callee, Reference) and is_class(callee):
+        callee = callee.identifier
+    named = [one for one in (callee, arguments) for one in _flat(one) if isinstance(one, Name)]
+    return str(named[-1]) if named else "of a class without a name"
+
+
+def _flat(value: object) -> tuple[object, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _refused(path: Path, why: str) -> WeightsError:
     return WeightsError(
-        f"weights file '{path}' is refused: {why}",
+        f"weights file '{path}' is refused: {printable(why)}",
         expected="tensors by name, saved by torch.save(network.state_dict(), ...)",
         advice="Save the state alone, or convert it to .safetensors where you trust the file.",
     )

@@ -19,10 +19,11 @@ from torch import Tensor
 from deepfeat.errors import WeightsError
 
 # The reference stops at 100 MB; the largest network here needs 0.1 MB, and parsing is not free.
-MOST_HEADER_BYTES = 16 << 20
+MOST_HEADER_BYTES = 4 << 20
 MOST_DIMENSIONS = 8
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "BOOL": 1}
-ITEM_BYTES |= {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1}
+ITEM_BYTES |= {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1}
+ITEM_BYTES |= {"C64": 8, "F8_E4M3": 1, "F8_E5M2": 1}
 
 
 def read(path: Path) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import resource
 import struct
 import tarfile
 import time
@@ -22,9 +23,12 @@ from scipy.io import savemat
 from scipy.sparse import eye
 
 from deepfeat.errors import WeightsError
-from deepfeat.networks.weights.load import load_weights
+from deepfeat.networks.load import skeleton
+from deepfeat.networks.needs import wanted
+from deepfeat.networks.weights import load
 
 MOST_SECONDS = 2.0
+MOST_RESIDENT = 200 << 20  # bytes
 TOUCHED = "touched"
 HOSTILE: dict[str, tuple[str, Callable[[Path], bytes], str]] = {}
 
@@ -44,7 +48,18 @@ def hostile(suffix: str, words: str) -> Callable[[Maker], Maker]:
 @pytest.fixture(scope="module", autouse=True)
 def _warm() -> None:
     """Import what the first load imports, outside the time."""
-    load_weights("vgg16", "random:0")
+    load.load_weights("vgg16", "random:0", needs_of_fc7)
+    assert needs_of_fc7("torchvision").shapes
+    assert load.known_weights("vgg16")
+
+
+def resident() -> int:
+    """The most memory the process has held so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+def needs_of_fc7(layout: Any) -> Any:
+    return wanted("vgg16", *skeleton("vgg16"), ["fc7"], layout)
 
 
 class Runs:
@@ -102,12 +117,12 @@ def pickle_that_evaluates(folder: Path) -> bytes:
     return with_pickle(b"cbuiltins\neval\nV1\n\x85R.")
 
 
-@hostile(".pth", "GLOBAL torch.hub.load was not an allowed global")
+@hostile(".pth", "wants to use 'torch.hub.load'")
 def pickle_that_names_what_torch_would_run(folder: Path) -> bytes:
     return with_pickle(b"ctorch.hub\nload\nV/tmp\n\x85R.")
 
 
-@hostile(".pth", "nests tuples")
+@hostile(".pth", "its pickle is damaged")
 def tuple_that_takes_for_ever_to_hash(folder: Path) -> bytes:
     # t = (t, t), 64 times over, then a key of a dict: 2^64 steps.
     doubled = b"".join(b"h\x00h\x00\x86q\x00" for _ in range(64))
@@ -202,6 +217,179 @@ def web_page(folder: Path) -> bytes:
 def old_form_that_claims_terabytes(folder: Path) -> bytes:
     content = saved({"a": torch.zeros(300)}, is_zip=False)
     return content.replace(b"M\x2c\x01", b"\x8a\x06\x00\x00\x00\x00\x00\x10")
+
+
+DOUBLED = b"K\x01\x85q\x00" + b"".join(b"h\x00h\x00\x86q\x00" for _ in range(64))  # 2^64 leaves
+
+
+def legacy(*pickles: bytes, data: bytes = b"") -> bytes:
+    """A file of the older form; of its five pickles the last ones are given."""
+    whole = saved({}, is_zip=False)
+    ends = [i + 1 for i in range(len(whole)) if whole[i : i + 1] == b"."]
+    starts = [0]
+    for _ in range(5 - len(pickles)):
+        stream = io.BytesIO(whole[starts[-1] :])
+        pickle.Unpickler(stream).load()
+        starts.append(starts[-1] + stream.tell())
+    assert len(ends) >= 5
+    return whole[: starts[-1]] + b"".join(pickles) + data
+
+
+def one_tensor(
+    sizes: bytes,
+    steps: bytes,
+    offset: bytes = b"K\x00",
+    count: bytes = b"K\x02",
+    key: bytes = b"V0\n",
+) -> bytes:
+    """A pickle of one tensor 'a' with the given instructions for its numbers."""
+    storage = b"(Vstorage\nctorch\nFloatStorage\n" + key + b"Vcpu\n" + count + b"tQ"
+    hooks = b"\x89ccollections\nOrderedDict\n)R"
+    call = b"ctorch._utils\n_rebuild_tensor_v2\n("
+    return b"\x80\x02}Va\n" + call + storage + offset + sizes + steps + hooks + b"tRs."
+
+
+HUGE = b"\x8a\x08" + bytes(7) + b"\x10"  # 2^60
+MINUS = b"J\xff\xff\xff\xff"
+
+PROGRAMS: dict[str, tuple[bytes, str]] = {
+    "a hash of a doubled tuple": (b"\x80\x02}" + DOUBLED + b"K\x01u.", "is damaged"),
+    "a key of doubled tuples": (
+        b"\x80\x02" + DOUBLED + b"}(h\x00K\x01u.",
+        "not tensors by name",
+    ),
+    "doubled tuples as sizes": (one_tensor(DOUBLED[4:-2], b"h\x00"), "is damaged"),
+    "tables within tables, doubled": (
+        b"\x80\x02}q\x00" + b"".join(b"}(Va\nh\x00Vb\nh\x00uq\x00" for _ in range(64)) + b".",
+        "not a tensor",
+    ),
+    "a table within itself": (b"\x80\x02}q\x00Va\nh\x00s.", "not a tensor"),
+    "lists within lists": (b"\x80\x02" + b"]" * 60_000 + b"a" * 59_999 + b".", "holds a list"),
+    "keys that collide": (
+        b"\x80\x02}("
+        + b"".join(
+            b"\x8a\x0c" + (n * ((1 << 61) - 1)).to_bytes(12, "little") + b"N" for n in range(50_000)
+        )
+        + b"u.",
+        "not tensors by name",
+    ),
+    "a memo of billions": (b"\x80\x02}r\xff\xff\xff\xff.", "not tensors by name"),
+    "a number of a mebibyte": (
+        b"\x80\x02\x8b" + struct.pack("<i", 1 << 20) + bytes(1 << 20) + b".",
+        "a number of 1,048,576 bytes",
+    ),
+    "a text beyond the end": (b"\x80\x02X\xff\xff\xff\xff.", "cut off"),
+    "a text of negative length": (b"\x80\x02T\xff\xff\xff\xff.", "cut off"),
+    "a name without an end": (b"\x80\x02c" + b"a" * 100_000, "cut off"),
+    "no end": (b"\x80\x02}", "cut off"),
+    "a call of nothing": (b"\x80\x02R.", "is damaged"),
+    "marks only": (b"\x80\x02" + b"(" * 100_000 + b".", "is damaged"),
+    "a number as a table": (b"\x80\x02K\x01K\x02K\x03s.", "is damaged"),
+    "an expanded tensor": (one_tensor(HUGE + b"\x85", b"K\x00\x85"), "impossible sizes"),
+    "an expanded tensor of terabytes": (
+        one_tensor(b"\x8a\x06" + bytes(5) + b"\x10\x85", b"K\x00\x85"),
+        "claim more bytes",
+    ),
+    "sizes below nought": (one_tensor(MINUS + b"\x85", b"K\x01\x85"), "impossible sizes"),
+    "steps below nought": (one_tensor(b"K\x02\x85", MINUS + b"\x85"), "impossible sizes"),
+    "an offset below nought": (one_tensor(b"K\x02\x85", b"K\x01\x85", MINUS), "of shape"),
+    "an offset beyond all": (one_tensor(b"K\x02\x85", b"K\x01\x85", HUGE), "leaves its storage"),
+    "sizes without steps": (one_tensor(b"K\x02\x85", b")"), "of shape"),
+    "sizes of truth": (one_tensor(b"\x88\x85", b"K\x01\x85"), "impossible sizes"),
+    "a thousand sizes": (
+        one_tensor(b"(" + b"K\x01" * 1000 + b"t", b"(" + b"K\x01" * 1000 + b"t"),
+        "impossible sizes",
+    ),
+    "a storage of exabytes": (
+        one_tensor(b"K\x02\x85", b"K\x01\x85", count=HUGE),
+        "leaves its storage",
+    ),
+    "a storage that is not there": (
+        one_tensor(b"K\x02\x85", b"K\x01\x85", key=b"V../../etc/passwd\n"),
+        "is not there",
+    ),
+    "a storage without a name": (one_tensor(b"K\x02\x85", b"K\x01\x85", key=b"]"), "no storage"),
+    "a copy of an expanded tensor": (
+        b"\x80\x02}Va\nctorch._utils\n_rebuild_device_tensor_from_cpu_tensor\n("
+        + one_tensor(b"\x8a\x04\x00\xc2\xeb\x0b\x85", b"K\x00\x85")[6:-2]
+        + b"ctorch\nfloat64\nVcpu\n\x89tRs.",
+        "it holds 'a'",
+    ),
+    "a tensor without storage": (
+        b"\x80\x02}Va\nctorch._utils\n_rebuild_meta_tensor_no_storage\n("
+        b"ctorch\nfloat32\n" + HUGE + b"\x85" + HUGE + b"\x85\x89tRs.",
+        "it holds 'a'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
+def test_hostile_program_is_refused_quickly_in_little_memory(
+    name: str, is_zip: bool, tmp_path: Path
+) -> None:
+    program, words = PROGRAMS[name]
+    path = tmp_path / "hostile.pth"
+    empty = b"\x80\x02].", b"\x80\x02]V0\na."
+    data = struct.pack("<q", 2) + bytes(8) if b"storage" in program else b""
+    keys = empty[1] if data and b"V0\n" in program else empty[0]
+    path.write_bytes(with_pickle(program) if is_zip else legacy(program, keys, data=data))
+    started, held = time.process_time(), resident()
+    with pytest.raises(WeightsError, match=f"(?s)(is refused|do not fit).*{words}"):
+        load.load_weights("vgg16", str(path), needs_of_fc7, preprocessing="caffe-vgg")
+    assert time.process_time() - started < MOST_SECONDS
+    assert resident() - held < MOST_RESIDENT
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (b"\x80\x02](" + DOUBLED + b"1e.", "is refused"),
+        (b"\x80\x02](" + DOUBLED + b"e.", "a storage that nothing refers to"),
+        (b"\x80\x02](" + b"K\x01" * 3_000_000 + b"e.", "over 500,000 instructions"),
+        (b"\x80\x02]" + b"V0\na" * 10_000 + b".", "claim more bytes|leaves its storage"),
+        (b"\x80\x02]Vother\na.", "a storage that nothing refers to"),
+        (b"cos\nsystem\nVtouch touched\n\x85R.", "is refused"),
+        (b"\x80\x02", "is refused"),
+        (b"", "is refused"),
+    ],
+)
+def test_hostile_keys_of_storages_are_refused_quickly(
+    keys: bytes, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "hostile.pth"
+    program = one_tensor(b"K\x02\x85", b"K\x01\x85")
+    path.write_bytes(legacy(program, keys, data=struct.pack("<q", 1 << 60) + bytes(8)))
+    started = time.process_time()
+    with pytest.raises(WeightsError, match=words):
+        load.load_weights("vgg16", str(path), needs_of_fc7, preprocessing="caffe-vgg")
+    assert time.process_time() - started < MOST_SECONDS
+
+
+def end_of_directory(content: bytes, offset: int, value: bytes) -> bytes:
+    place = content.rindex(b"PK\x05\x06") + offset
+    return content[:place] + value + content[place + len(value) :]
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "words"),
+    [
+        (10, b"\xfe\xff", "its directory is damaged"),  # entries
+        (10, b"\xff\xff", "its directory is damaged"),  # entries: told elsewhere
+        (12, b"\xff\xff\xff\x7f", "lists|claims more bytes"),  # length
+        (16, b"\xff\xff\xff\x7f", "claims more bytes"),  # start
+        (16, b"\x00\x00\x00\x00", "its directory is damaged"),
+        (0, b"XX", "cut off"),
+    ],
+)
+def test_a_directory_that_lies_is_refused(
+    offset: int, value: bytes, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "hostile.pth"
+    content = rezipped(saved({"a": torch.zeros(2)}), lambda name, content: content)
+    path.write_bytes(end_of_directory(content, offset, value))
+    with pytest.raises(WeightsError, match=words):
+        load.load_weights("vgg16", str(path), needs_of_fc7, preprocessing="caffe-vgg")
 
 
 # --- .safetensors
@@ -547,7 +735,7 @@ def test_hostile_file_is_refused_quickly_and_runs_nothing(name: str, tmp_path: P
     # Of the process, so that neighbours on a shared machine cannot fail it.
     started = time.process_time()
     with pytest.raises(WeightsError, match=f"(?s){words}") as caught:
-        load_weights("vgg16", str(path), preprocessing="caffe-vgg")
+        load.load_weights("vgg16", str(path), needs_of_fc7, preprocessing="caffe-vgg")
     assert time.process_time() - started < MOST_SECONDS
     assert str(path) in str(caught.value)
     assert not (tmp_path / TOUCHED).exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,23 @@ from deepfeat.errors import (
 )
 from deepfeat.networks.preprocessing import PREPROCESSINGS
 from deepfeat.networks.weights import load
-from deepfeat.networks.weights.load import check_layers, load_weights
+from deepfeat.networks.weights.fit import Wanted
+from deepfeat.networks.weights.load import Weights, check_layers
 from deepfeat.networks.weights.named import Download, Named
 
 VGG_KEYS = ["features.0", "classifier.0", "classifier.3", "classifier.6"]
+VGG_SHAPES = {f"{key}.weight": (2, 3) for key in VGG_KEYS}
+
+
+def load_weights(
+    network: str,
+    spec: str | None,
+    shapes: Mapping[str, tuple[int, ...]] = VGG_SHAPES,
+    **options: Any,
+) -> tuple[Weights, dict[str, torch.Tensor] | None]:
+    """For a network that needs tensors of these names and shapes."""
+    wanted = Wanted(network, {key: (shape,) for key, shape in shapes.items()}, frozenset(shapes))
+    return load.load_weights(network, spec, lambda layout: wanted, **options)
 
 
 def state_of(names: list[str]) -> dict[str, torch.Tensor]:
@@ -94,7 +107,8 @@ def test_torchvisions_names_are_known_short_and_long(
     # AlexNet's own keys are 1, 4, 6: nothing is renamed.
     state = state_of(["features.0", "classifier.1", "classifier.4", "classifier.6"])
     cache = cached(load.named_weights("alexnet", "IMAGENET1K_V1"), state)
-    weights, found = load_weights("alexnet", spec, cache=cache)
+    shapes = {key: (2, 3) for key in state}
+    weights, found = load_weights("alexnet", spec, shapes, cache=cache)
     assert found is not None
     assert list(found) == list(state)
     assert (weights.name, weights.pooling) == ("IMAGENET1K_V1", "floor")
@@ -138,13 +152,20 @@ def test_port_of_the_convolutions_is_known_as_a_file_by_its_hash(
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_classifier_without_numbers_allows_features_only(
+def test_what_the_layer_does_not_need_may_hold_no_numbers(
     value: float, write: Callable[..., Path]
 ) -> None:
     state = state_of(VGG_KEYS)
     state["classifier.3.weight"][1, 2] = value
-    weights, _ = load_weights("vgg16", str(write(state)), preprocessing="torchvision")
-    assert weights.allows == "features"
+    before = {key: (2, 3) for key in VGG_SHAPES if key < "classifier.3"} | {
+        "features.0.weight": (2, 3)
+    }
+    _, found = load_weights("vgg16", str(write(state)), before, preprocessing="torchvision")
+    assert found is not None
+    assert "classifier.3.weight" not in found
+    with pytest.raises(WeightsError, match="NaN or Inf in 'classifier.3.weight'") as caught:
+        load_weights("vgg16", str(write(state)), preprocessing="torchvision")
+    assert caught.value.exit_status == 65
 
 
 @pytest.mark.parametrize(
@@ -159,10 +180,9 @@ def test_numbers_that_are_none_are_refused_by_tensor(
         load_weights(network, str(write(state)), preprocessing="torchvision")
 
 
-def test_layers_without_valid_values_are_refused(write: Callable[..., Path]) -> None:
-    state = state_of(VGG_KEYS)
-    state["classifier.6.weight"][0, 0] = float("nan")
-    weights, _ = load_weights("vgg16", str(write(state)), preprocessing="torchvision")
+def test_layers_without_valid_values_are_refused(cached: Callable[..., Path]) -> None:
+    cache = cached(load.named_weights("vgg16", "IMAGENET1K_FEATURES"), state_of(VGG_KEYS))
+    weights, _ = load_weights("vgg16", "IMAGENET1K_FEATURES", cache=cache)
     check_layers(weights, ["pool5", "conv5_3"], ("fc6", "fc7", "fc8"))
     with pytest.raises(NetworkError, match="no valid values for 'fc7'") as caught:
         check_layers(weights, ["pool5", "fc7"], ("fc6", "fc7", "fc8"))
@@ -189,10 +209,13 @@ def test_one_network_in_every_form_gives_the_same_tensors(
     for key, array in expected.items():
         name, _, kind = key.partition(".")
         state[f"{keys[name]}.{kind}"] = torch.from_numpy(array)
+    caffe_shapes = {key: array.shape for key, array in expected.items()}
     paths = [write(state), write(state, "mine.pth"), write_mat(), write_mat(old=True)]
     paths += [write_caffemodel("v1"), write_caffemodel("new")]
     for path in paths:
-        weights, found = load_weights("vgg11", str(path), preprocessing="matconvnet-vgg")
+        is_mine = path.stem == "mine"
+        shapes = {key: tuple(t.shape) for key, t in state.items()} if is_mine else caffe_shapes
+        weights, found = load_weights("vgg11", str(path), shapes, preprocessing="matconvnet-vgg")
         assert found is not None
         assert weights.layout == ("torchvision" if path.stem == "mine" else "caffe-names")
         named = found
@@ -226,7 +249,8 @@ def test_files_of_caffe_round_up(
     form: str, write_mat: Callable[..., Path], write_caffemodel: Callable[..., Path]
 ) -> None:
     path = {"mat": write_mat, "caffemodel": write_caffemodel}[form]()
-    weights, _ = load_weights("vgg11", str(path), preprocessing="caffe-vgg")
+    shapes = {"conv1_1.weight": (4, 3, 3, 3)}
+    weights, _ = load_weights("vgg11", str(path), shapes, preprocessing="caffe-vgg")
     assert weights.pooling == "ceil"
 
 
@@ -238,42 +262,44 @@ def test_rounding_of_the_toml_file_wins(write: Callable[..., Path], tmp_path: Pa
     assert weights.preprocessing.name == "mine.toml"
 
 
-def test_half_floats_are_widened_and_counters_left(write: Callable[..., Path]) -> None:
+def test_half_floats_are_widened(write: Callable[..., Path]) -> None:
     state = {
         "half": torch.tensor([0.1, 60000], dtype=torch.float16),
-        "double": torch.tensor([0.1], dtype=torch.float64),
+        "brain": torch.tensor([0.1, 3e38], dtype=torch.bfloat16),
+        "double": torch.tensor([0.1, 1], dtype=torch.float64),
         "bn.num_batches_tracked": torch.tensor(5),
     }
-    _, found = load_weights("resnet50", str(write(state)), preprocessing="torchvision")
-    assert found is not None
-    assert torch.equal(found["half"], torch.tensor([0.0999755859375, 60000.0]))
-    assert torch.equal(found["double"], torch.tensor([0.1]))
-    assert (found["half"].dtype, found["double"].dtype) == (torch.float32, torch.float32)
-    assert torch.equal(found["bn.num_batches_tracked"], torch.tensor(5))
+    shapes = {key: (2,) for key in ("half", "brain", "double")}
+    for name in ("mine.safetensors", "mine.pth"):
+        path = str(write(state, name))
+        _, found = load_weights("resnet50", path, shapes, preprocessing="torchvision")
+        assert found is not None
+        assert torch.equal(found["half"], torch.tensor([0.0999755859375, 60000.0]))
+        assert torch.equal(found["brain"], state["brain"].float())
+        assert torch.equal(found["double"], torch.tensor([0.1, 1]))
+        assert {value.dtype for value in found.values()} == {torch.float32}
 
 
 def test_doubles_that_overflow_float32_are_refused(write: Callable[..., Path]) -> None:
     path = write({"double": torch.tensor([1e300], dtype=torch.float64)})
     with pytest.raises(WeightsError, match="NaN or Inf in 'double'"):
-        load_weights("resnet50", str(path), preprocessing="torchvision")
+        load_weights("resnet50", str(path), {"double": (1,)}, preprocessing="torchvision")
 
 
 def test_mixed_classifier_keys_are_refused(write: Callable[..., Path]) -> None:
     path = write(state_of(["features.0", "classifier.0", "classifier.4"]))
-    with pytest.raises(WeightsError, match="mixes two ways"):
+    with pytest.raises(WeightsError, match=r"missing: 'classifier\.[36]\.weight'"):
         load_weights("vgg16", str(path), preprocessing="torchvision")
 
 
 def test_old_keys_of_densenet_are_renamed(write: Callable[..., Path]) -> None:
     prefix = "features.denseblock1.denselayer2."
     path = write(state_of([prefix + "norm.1", prefix + "conv.2", "features.norm5"]), "d.pth")
-    _, found = load_weights("densenet121", str(path), preprocessing="torchvision")
+    new = [f"{prefix}norm1.weight", f"{prefix}conv2.weight", "features.norm5.weight"]
+    shapes = dict.fromkeys(new, (2, 3))
+    _, found = load_weights("densenet121", str(path), shapes, preprocessing="torchvision")
     assert found is not None
-    assert list(found) == [
-        prefix + "norm1.weight",
-        prefix + "conv2.weight",
-        "features.norm5.weight",
-    ]
+    assert list(found) == new
 
 
 @pytest.mark.parametrize(
@@ -351,7 +377,7 @@ def _pipe(folder: Path) -> Path:
         (_absent, WeightsUnavailable, "is not there"),
         (_folder, WeightsError, "not a regular file"),
         (_pipe, WeightsError, "not a regular file"),
-        (_another_form, NetworkError, "no known form"),
+        (_another_form, WeightsError, "no known form"),
     ],
 )
 def test_what_is_no_file_of_weights_is_refused(

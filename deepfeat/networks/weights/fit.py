@@ -1,0 +1,228 @@
+"""Which tensors of a file are the network's: the one table and prefix under which all are found.
+
+Training saves more than a network: wrappers put ``module.`` before each name, checkpoints put the
+state into a table among others, self-supervision keeps two networks and other heads. What the
+wanted layers need decides: a reading fits if all of it is there in the right shapes. Exactly one
+must fit; then it is taken, and said if it is not the plain one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from deepfeat.errors import WeightsError, some
+from deepfeat.networks.weights.forms import guarded
+from deepfeat.networks.weights.held import Contents, Held, Shape
+
+FLOATS = ("float32", "float64", "float16", "bfloat16")
+MOST_PREFIXES = 20  # the true one has the most tensors
+MOST_PARTS = 32  # of a tensor's name, looked at for prefixes
+LONGEST_NAME = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a network takes from a file.
+
+    ``shapes`` are those that each needed tensor may have, by its name in the file, with None for a
+    size that is free; ``known`` are the names of all of the network's tensors.
+    """
+
+    network: str
+    shapes: Mapping[str, tuple[tuple[int | None, ...], ...]]
+    known: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One way to read a file: the tensors by the network's names, and where they stand."""
+
+    keys: tuple[str | int, ...]
+    prefix: str
+    tensors: Mapping[str, Held]
+    left_out: int
+
+    @property
+    def table(self) -> str:
+        return "".join(f"[{key!r:.60}]" for key in self.keys)
+
+    @property
+    def words(self) -> str:
+        """How it differs from the plain way; empty if it does not."""
+        table = f" in {self.table}" if self.keys else ""
+        prefix = f" under {self.prefix!r:.60}" if self.prefix else ""
+        others = f", leaving out {self.left_out} others" if self.left_out else ""
+        return f"tensors{table}{prefix}{others}" if table or prefix or others else ""
+
+
+def fit(
+    wanted: Wanted, contents: Contents, path: Path, opening: str
+) -> tuple[dict[str, Tensor], str]:
+    """The needed tensors by today's names, float32 on the CPU, and in words where they stood.
+
+    Raises
+    ------
+    WeightsError
+        If no reading of the file fits, or two do, or a needed tensor is not of finite floats.
+    """
+    readings = list(_readings(wanted, contents))
+    fitting = [one for one in readings if not _misfits(wanted, one)]
+    different = {tuple(one.tensors[key].place for key in wanted.shapes): one for one in fitting}
+    if not different:
+        raise _does_not_fit(wanted, readings, contents, path)
+    if len(different) > 1:
+        raise _fits_twice(wanted, list(different.values()), path, opening)
+    reading = fitting[0]
+    state = {key: _floats(reading, key, path) for key in wanted.shapes}
+    bad = [key for key, value in state.items() if not bool(torch.isfinite(value).all())]
+    if bad:
+        raise WeightsError(
+            f"weights file '{path}' holds NaN or Inf in {_names(bad)}",
+            expected="finite numbers in all that the layer needs",
+            advice="Fetch or export the file again, or choose an earlier layer.",
+        )
+    return state, reading.words
+
+
+def _readings(wanted: Wanted, contents: Contents) -> Iterator[Reading]:
+    """Every table and prefix under which something needed stands, under today's or older names."""
+    spellings = _spellings(wanted)
+    for keys, table in _tables(contents):
+        for spelled in spellings:
+            prefixes: Counter[str] = Counter()
+            for name in table:
+                prefixes.update(_prefixes(name, spelled))
+            for prefix, _ in prefixes.most_common(MOST_PREFIXES):
+                found = {
+                    spelled[rest]: tensor
+                    for name, tensor in table.items()
+                    if name.startswith(prefix) and (rest := name.removeprefix(prefix)) in spelled
+                }
+                yield Reading(keys, prefix, found, len(table) - len(found))
+
+
+def _tables(
+    contents: Contents, keys: tuple[str | int, ...] = ()
+) -> Iterator[tuple[tuple[str | int, ...], dict[str, Held]]]:
+    tensors = {str(key): value for key, value in contents.items() if isinstance(value, Held)}
+    if tensors:
+        yield keys, tensors
+    for key, value in contents.items():
+        if not isinstance(value, Held):
+            yield from _tables(value, (*keys, key))
+
+
+def _prefixes(name: str, spelled: Mapping[str, str]) -> Iterator[str]:
+    parts = name[:LONGEST_NAME].split(".", MOST_PARTS)
+    for number in range(len(parts)):
+        rest = ".".join(parts[number:])
+        if rest in spelled:
+            yield name.removesuffix(rest)
+
+
+def _spellings(wanted: Wanted) -> list[dict[str, str]]:
+    """The network's names as files have them -> as they are today, for each age of torchvision."""
+    today = {name: name for name in wanted.known}
+    spellings = [today]
+    for network, pattern, older in OLDER_NAMES:
+        if wanted.network.startswith(network):
+            old = {re.sub(pattern, older, name): name for name in today}
+            if any(old.get(name) != name for name in wanted.shapes):
+                spellings.append(old)
+    return spellings
+
+
+def _johnson(name: re.Match[str]) -> str:
+    return f"classifier.{({'0': '1', '3': '4'}).get(name[1], name[1])}"
+
+
+# Network -> what torchvision has renamed since: VGG's layers in 2017, DenseNet's as it loads them.
+OLDER_NAMES = (
+    ("vgg", r"^classifier\.(\d+)", _johnson),
+    ("densenet", r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2."),
+)
+
+
+def _misfits(wanted: Wanted, reading: Reading) -> list[tuple[str, str]]:
+    """Needed tensors that are missing or of another shape: name, and what is wrong."""
+    found = []
+    for key, shapes in wanted.shapes.items():
+        tensor = reading.tensors.get(key)
+        if tensor is None:
+            found.append((key, "missing"))
+        elif tensor.kind.startswith("a "):
+            found.append((key, f"is {tensor.kind}"))
+        elif not any(_matches(tensor.shape, shape) for shape in shapes):
+            found.append((key, f"{tensor.shape} instead of {shapes[0]}"))
+    return found
+
+
+def _matches(shape: Shape, expected: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(expected) and all(
+        size is None or size == one for one, size in zip(shape, expected, strict=True)
+    )
+
+
+def _floats(reading: Reading, key: str, path: Path) -> Tensor:
+    tensor = reading.tensors[key]
+    if tensor.kind not in FLOATS:
+        raise WeightsError(
+            f"weights file '{path}' holds '{key}' as {tensor.kind}",
+            expected="floating-point numbers (float16, bfloat16, float32, float64)",
+            advice="Give the weights as they were before they were quantised or converted.",
+        )
+    return guarded(path, tensor.read).to(torch.float32)
+
+
+def _does_not_fit(
+    wanted: Wanted, readings: list[Reading], contents: Contents, path: Path
+) -> WeightsError:
+    nearest = max(readings, key=lambda one: len(one.tensors), default=None)
+    misfits = _misfits(wanted, nearest) if nearest else [(key, "missing") for key in wanted.shapes]
+    missing = [key for key, what in misfits if what == "missing"]
+    others = [f"{key} {what}" for key, what in misfits if what != "missing"]
+    found = [f"missing: {_names(missing)}"] if missing else []
+    found += [f"of another shape: {_names(others)}"] if others else []
+    if nearest and nearest.words:
+        found.append(f"looked at: {nearest.words}")
+    if not nearest:
+        names = [name for _, table in _tables(contents) for name in table]
+        found.append(f"it holds {_names(names)}")
+    if re.search(r"\d-of-\d", path.name):
+        advice = "By its name it is one part of several: join them into one file."
+    elif nearest and len(misfits) < len(wanted.shapes) / 2:
+        advice = "Give a file with all of them, the network it was made for, or an earlier layer."
+    else:
+        advice = "Give the network that these weights were trained for."
+    return WeightsError(
+        f"weights '{path}' do not fit network '{wanted.network}'",
+        expected=f"{len(wanted.shapes)} tensors, which the layer needs",
+        found="; ".join(found),
+        advice=advice,
+    )
+
+
+def _fits_twice(wanted: Wanted, readings: list[Reading], path: Path, opening: str) -> WeightsError:
+    first, second = readings[:2]
+    way_out = (
+        f"{opening.format(name=path.name)}{second.table}; "
+        f"torch.save({{k[{len(second.prefix)}:]: v for k, v in state.items() "
+        f"if k.startswith({second.prefix!r})}}, 'one.pth')"
+    )
+    words = [one.words or "tensors by their plain names" for one in (first, second)]
+    return WeightsError(
+        f"weights '{path}' fit network '{wanted.network}' in {len(readings)} ways",
+        found=" and ".join(words),
+        advice=f"Save the one that is meant, such as the second: {way_out}",
+    )
+
+
+def _names(names: list[str]) -> str:
+    return some([f"{name:.80}" for name in names], 3)
