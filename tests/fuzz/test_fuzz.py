@@ -70,7 +70,7 @@ def _prints(text: str) -> list[int]:
 
 
 def _eats() -> list[int]:
-    return [0 if bytearray(400 << 20) else 1]
+    return [0 if b"x" * (400 << 20) else 1]
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,10 @@ def test_what_is_planted_is_found(use: Callable[[], Sequence[int]], wrong: str) 
 
 
 def test_memory_is_found() -> None:
-    present = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    assert "MiB of memory" in tried(planted(_eats), b"x", most_bytes=present + (200 << 20)).wrong
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    most = pages * resource.getpagesize() + (200 << 20)
+    assert not tried(planted(lambda: [0]), b"x", most_bytes=most).wrong
+    assert "MiB of memory" in tried(planted(_eats), b"x", most_bytes=most).wrong
 
 
 def test_a_find_is_kept_with_its_seed(tmp_path: Path) -> None:
