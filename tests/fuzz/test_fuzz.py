@@ -70,7 +70,7 @@ def _prints(text: str) -> list[int]:
 
 
 def _eats() -> list[int]:
-    return [0 if b"x" * (400 << 20) else 1]
+    return [0 if b"x" * (900 << 20) else 1]
 
 
 @pytest.mark.parametrize(
