@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types tests test-real test-stress docs clean
+.PHONY: demo test lint types tests test-real test-stress fuzz docs clean
 
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -34,6 +34,12 @@ test-real: .venv/installed
 # Thousands of tries of what `tests` tries some dozens of times: some minutes, before a release.
 test-stress: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m stress
+
+# Damaged files of every kind for ten minutes; finds lie in fuzz-finds: make fuzz SECONDS=60 SEED=2
+SECONDS ?= 600
+SEED ?= 1
+fuzz: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS) --seed $(SEED)
 
 docs: .venv/installed
 	$(BIN)/python benchmarks/render_docs.py
