@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from deepfeat.cli.options import exits, print_json, with_output_options
-from deepfeat.cli.table import facts, size, table
+from deepfeat.cli.table import facts, size
 from deepfeat.terminal import answer
 
 
@@ -41,5 +41,10 @@ def _lines(found: dict[str, Any]) -> list[str]:
     )
     if found["ok"]:
         return lines
-    rows = [(one["file"], one["what"], one.get("rows")) for one in found["damaged"]]
-    return [*lines, "", *table(("file", "what", "rows"), rows)]
+    return [*lines, *(line for one in found["damaged"] for line in _damage(one))]
+
+
+def _damage(one: dict[str, Any]) -> list[str]:
+    """A file, and below it what is wrong and what to do: an error's own lines."""
+    rows = f"  {one['rows']} rows" if one.get("rows") else ""
+    return ["", f"{one['file']}{rows}", *(f"  {line}" for line in one["what"].split("\n"))]

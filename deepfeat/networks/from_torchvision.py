@@ -183,7 +183,8 @@ class Cutting(nn.Module):
             )
         try:
             with torch.inference_mode():
-                self(torch.empty(1, 3, PROBE, PROBE, device="meta"), names)
+                x = torch.empty(1, 3, PROBE, PROBE, device="meta", dtype=torch.float32)
+                self(x, names)
         finally:
             for hook in hooks:
                 hook.remove()

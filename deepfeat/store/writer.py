@@ -167,7 +167,7 @@ def _finished(target: Path, folder: Path, identity: Identity) -> Plan:
     except StoreDamaged as error:
         raise CannotCreate(
             f"'{target}' exists and is not a whole store: it is left as it is",
-            found=error.message,
+            found=": ".join(filter(None, (error.message, error.found))),
             advice=f"{error.advice} Choose another name, or move it away.".strip(),
         ) from error
     check_identity(target, contents.identity, identity)

@@ -6,6 +6,7 @@ upon, through the command line; and the same text in JSON, where it arrives unch
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -15,6 +16,7 @@ from dataclasses import replace
 
 import blake3
 import h5py
+import numpy as np
 import pytest
 from PIL import Image
 from store.make_store import identity, make
@@ -58,30 +60,62 @@ scales = [224]
 """
 
 
-def store(place, **changes):
-    """Arguments that look at a store whose identity or facts are hostile."""
-    network = {name: changes.pop(name) for name in ("name",) if name in changes}
-    who = identity()
+def store(place, **facts):
+    """A store whose facts are hostile."""
     numbers = {"order": "RGB", "range": 1, "mean": [0, 0, 0], "std": [1, 1, 1]}
-    who = replace(who, network=replace(who.network, preprocessing=numbers, **network))
-    facts = {"deepfeat": "0.1", "untrained": False, **changes.pop("facts", {})}
-    return make(place / "s.h5", "sealed", who, facts=facts, **changes)
+    who = identity()
+    who = replace(who, network=replace(who.network, preprocessing=numbers))
+    facts = {"deepfeat": "0.1", "untrained": False, **facts}
+    return make(place / "s.h5", "sealed", who, facts=facts)
+
+
+def foreign_store(place):
+    """A store whose network has a hostile name: ours would refuse it, a stranger's does not."""
+    path = store(place)
+    with h5py.File(path) as file:
+        attributes = dict(file.attrs)
+        names = []
+        file.visit(names.append)
+        arrays = {name: file[name][()] for name in names if hasattr(file[name], "dtype")}
+    provenance = json.loads(bytes(arrays["provenance"]))
+    provenance["identity"]["network"]["name"] = TEXT[:-1]
+    text = json.dumps(
+        provenance["identity"], sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
+    attributes["identity"] = np.bytes_(hashlib.sha256(text.encode()).hexdigest())
+    arrays["provenance"] = np.array(json.dumps(provenance).encode())
+    path.unlink()
+    with h5py.File(path, "w", userblock_size=512, libver=("v108", "v108")) as file:
+        for name, value in attributes.items():
+            file.attrs[name] = value
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array)
+    return stamped(path)
+
+
+def stamped(path):
+    """The file with the header that belongs to it: a stranger can compute checksums too."""
+    body = path.read_bytes()[512:]
+    header = Header("sealed", len(body), blake3.blake3(body).hexdigest())
+    path.chmod(0o644)
+    path.write_bytes(header.to_bytes() + body)
+    return path
 
 
 def network_name(place):
-    return "info", store(place, name=TEXT[:-1])
+    return "info", foreign_store(place)
 
 
 def weights_name(place):
-    return "info", store(place, facts={"weights": {"name": TEXT[:-1], "source": TEXT[:-1]}})
+    return "info", store(place, weights={"name": TEXT[:-1], "source": TEXT[:-1]})
 
 
 def preprocessing_name(place):
-    return "info", store(place, facts={"preprocessing": TEXT[:-1]})
+    return "info", store(place, preprocessing=TEXT[:-1])
 
 
 def mismatch(place):
-    path = store(place, name=TEXT[:-1])
+    path = foreign_store(place)
     (place / "images").mkdir()
     (place / "images" / "a.png").touch()
     return "extract", "images", path, *SMALL
@@ -89,12 +123,10 @@ def mismatch(place):
 
 def foreign_link(place):
     path = store(place)
+    path.chmod(0o644)
     with h5py.File(path, "r+") as file:
         file.create_group(NAME)
-    body = path.read_bytes()[512:]  # a stranger can compute checksums too
-    header = Header("sealed", len(body), blake3.blake3(body).hexdigest())
-    path.write_bytes(header.to_bytes() + body)
-    return "info", path
+    return "info", stamped(path)
 
 
 def csv_with(text):
@@ -163,9 +195,7 @@ def preprocessing_key(place):
     (place / "p.toml").write_text(f"{json.dumps(NAME)} = 1\n")
     named_file(place)
     (place / "images" / "a.png").touch()
-    network = ("--network", "vgg8-small", "--weights", "w.pth", "--preprocessing", "p.toml")
-    (place / "w.pth").touch()
-    return "extract", "images", "s.h5", *network
+    return "extract", "images", "s.h5", *SMALL, "--preprocessing", "p.toml"
 
 
 def recipe_key(place):
@@ -294,7 +324,7 @@ def strings(value):
     return "".join(map(strings, value)) if isinstance(value, list) else str(value)
 
 
-@pytest.mark.parametrize("source", ["network of a store", "name of a source", "key of a recipe"])
+@pytest.mark.parametrize("source", ["weights of a store", "name of a source", "key of a recipe"])
 def test_json_gives_the_text_as_it_is(place, command_line, source):
     ended = command_line(*SOURCES[source](place), "--json")
     assert_harmless(ended.out)

@@ -17,6 +17,9 @@ from deepfeat.store.writer import Listed, ShardRows, open_writer
 KEYS = tuple(b"%02d.png" % number for number in range(100))
 
 
+PREPROCESSING = {"order": "BGR", "range": 255, "mean": [103.9, 116.8, 123.7], "std": [1, 1, 1]}
+
+
 def make_store(
     path: Path,
     scales: Mapping[str, np.ndarray],
@@ -40,7 +43,7 @@ def make_store(
     order = sorted(range(count), key=lambda row: keys[row])
     named = tuple(scales) if across_scales == "none" else ("256", "384")
     identity = Identity(
-        NetworkPart(network, "ab" * 32, "ceil", {"mean": [103.9], "std": 1}, ("fc7",)),
+        NetworkPart(network, "ab" * 32, "ceil", PREPROCESSING, ("fc7",)),
         ImagePart(True, (255, 255, 255), "floor", "bilinear", True, 178956970, 1 << 29),
         SamplingPart("dense", named, mirror, "mean", across_scales, "fp32", "float32"),
     )

@@ -70,7 +70,6 @@ def of_call(function: Callable[[], object]) -> list[int]:
 def all_targets(place: Path) -> list[Target]:
     """Every target, its seeds made in ``place``."""
     images = place / "seeds" / "images"
-    images.mkdir(parents=True)
     make_images(images)
     return [
         *store_targets(place / "seeds", images),
@@ -82,6 +81,7 @@ def all_targets(place: Path) -> list[Target]:
 
 def make_images(folder: Path) -> None:
     """Four images, and one that is none: stores with a hole."""
+    folder.mkdir(parents=True)
     random = np.random.default_rng(0)
     for number in range(4):
         pixels = random.integers(0, 256, (70 + number, 90, 3)).astype(np.uint8)
@@ -244,7 +244,7 @@ def change_pickle(random: Random, data: bytes) -> bytes:
         for entry in old.infolist():
             content = old.read(entry)
             is_pickle = entry.filename.endswith("data.pkl")
-            new.writestr(entry.filename, change_bytes(random, content) if is_pickle else content)
+            new.writestr(entry, change_bytes(random, content) if is_pickle else content)
     return buffer.getvalue()
 
 
@@ -299,35 +299,41 @@ range = 1
 mean = [0.485, 0.456, 0.406]
 std = [0.229, 0.224, 0.225]
 """
-TABLE = (
-    b"path,label,split\n0.png,cat;furry,train\n1.png,dog,train\n2.png,cat,test\n3.png,dog,test\n"
-)
+TABLE = b"""path,label,split
+images/0.png,cat;furry,train
+images/1.png,dog,train
+images/2.png,cat,test
+images/3.png,dog,test
+"""
 
 
 def text_targets(images: Path) -> list[Target]:
     """Tables, recipes and preprocessing; recipes stop where the weights would be fetched."""
-    evaluate = ["svm-eval", "x.toml", "--data", images]
+    labels = images.parent / "labels.csv"
+    labels.write_bytes(TABLE)
+    classes = images.parent / "classes"
+    for name in "ab":
+        make_images(classes / name)
+    data = {"csv": labels, "folder": classes}
     prepare = ["extract", images, "x.h5", "--dry-run", *NETWORK, "--preprocessing", "x.toml"]
-    list_table = ["extract", "x.csv", "x.h5", "--data", images, "--dry-run", *NETWORK]
+    list_table = ["extract", "x.csv", "x.h5", "--dry-run", *NETWORK]
 
     def use_table() -> list[int]:
-        return [*statuses(list_table), *of_call(lambda: csv_dataset("x.csv", root=images))]
+        return [*statuses(list_table), *of_call(lambda: csv_dataset("x.csv"))]
 
-    recipes = [
-        Target(
-            f"recipe {path.stem}",
-            "x.toml",
-            path.read_bytes(),
-            change_text,
-            lambda: statuses(evaluate),
+    def recipe(path: Path) -> Target:
+        evaluate = ["svm-eval", "x.toml", "--data", data.get(path.stem, images)]
+        text = path.read_bytes()
+        return Target(
+            f"recipe {path.stem}", "x.toml", text, change_text, lambda: statuses(evaluate)
         )
-        for path in sorted(recipe_folder().glob("*.toml"))
-    ]
+
+    recipes = [recipe(path) for path in sorted(recipe_folder().glob("*.toml"))]
     return [
         *recipes,
         Target("preprocessing", "x.toml", PREPROCESSING, change_text, lambda: statuses(prepare)),
-        Target("table, lines", "x.csv", TABLE, change_text, use_table),
-        Target("table, bytes", "x.csv", TABLE, change_bytes, use_table),
+        Target("table, lines", "x.csv", TABLE, change_text, use_table, images.parent),
+        Target("table, bytes", "x.csv", TABLE, change_bytes, use_table, images.parent),
     ]
 
 

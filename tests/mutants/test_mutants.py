@@ -59,8 +59,8 @@ MUTANTS = {
     ),
     "two rows swapped": Mutant(
         "extraction/pipeline.py",
-        "batch.append((row, pixels))",
-        "batch.append((row ^ 1, pixels))",
+        "[*waiting.take(size), (row, pixels)]",
+        "[*waiting.take(size), (row ^ 1, pixels)]",
         "extraction/test_run.py::test_every_row_belongs_to_its_key",
     ),
     "fsync of files removed": Mutant(
