@@ -46,6 +46,8 @@ CONFIGURATIONS = {
     "vgg8-small": Configuration("3 | 3 | 3 | 3 | 3", widths=(16, 32, 64, 128, 128), hidden=512),
 }
 
+NOT_AT_TORCHVISION = frozenset({"vgg11-lrn", "vgg16c", "vgg8-small"})
+
 
 def build(name: str, *, classes: int, ceil: bool) -> Stages:
     """The network of a row, dense; ``ceil`` rounds pooled sizes up, as Caffe does.

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from deepfeat.errors import NetworkError, WeightsError
 from deepfeat.networks.preprocessing import PREPROCESSINGS, Preprocessing
+from deepfeat.networks.vgg import NOT_AT_TORCHVISION
 
 MEBIBYTE = 1 << 20
 
@@ -119,6 +120,8 @@ def is_torchvisions_own(network: str, sha256: str) -> bool:
 
 def _torchvision_enum(network: str) -> Any:
     """torchvision's enum of a classification network; None if it knows none of that name."""
+    if network in NOT_AT_TORCHVISION:  # known without an import that takes seconds
+        return None
     from torchvision import models
 
     if network not in models.list_models(module=models):
