@@ -49,6 +49,7 @@ def test_a_seed_repeats_its_mutants(targets: list[Target]) -> None:
         assert len(set(mutants[0])) > 5, target.name
 
 
+@pytest.mark.stress
 def test_a_round_of_mutants_finds_nothing(targets: list[Target], tmp_path: Path) -> None:
     counts = fuzz(targets, seconds=0.1, seed=7, keep=tmp_path)
     assert counts["mutants"] == len(targets)

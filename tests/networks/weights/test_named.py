@@ -8,7 +8,9 @@ import pytest
 import torch.hub
 from torchvision import models
 
+from deepfeat import list_networks
 from deepfeat.errors import NetworkError
+from deepfeat.networks.vgg import NOT_AT_TORCHVISION
 from deepfeat.networks.weights.named import (
     default_weights,
     is_torchvisions_own,
@@ -21,6 +23,10 @@ ENUMS = [
     for network in models.list_models(module=models)
     for member in models.get_model_weights(network)
 ]
+
+
+def test_what_torchvision_does_not_have_is_known_without_asking_it() -> None:
+    assert set(list_networks()) - set(models.list_models(module=models)) == NOT_AT_TORCHVISION
 
 
 @pytest.mark.parametrize(
