@@ -119,6 +119,8 @@ def tiff_variant(data: bytes) -> str | None:
         return f"TIFF with {_TIFF_UNCHECKED[compression]} compression"
     if tags.get(254, (0,))[0] & 1:
         return "TIFF whose first page is a reduced copy: camera raw data, or a pyramid"
+    if (compression, *(tags.get(tag, (1,))[0] for tag in (266, 284))) == (1, 2, 2):
+        return "TIFF of separate planes, uncompressed, the lowest bit first"  # Pillow turns no bits
     colours = tags.get(262, (0,))[0]
     if colours in _TIFF_COLOURS:
         return _TIFF_COLOURS[colours]

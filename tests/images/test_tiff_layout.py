@@ -107,6 +107,16 @@ def test_half_a_strip_in_the_other_order_of_bits_is_corrupt(name: str) -> None:
     assert decode_bytes(data).status is Status.CORRUPT
 
 
+def test_raw_planes_in_the_other_order_of_bits_are_unsupported() -> None:
+    """Pillow would not turn their bits."""
+    turned = GREY.tobytes().translate(REVERSED)
+    image = decode_bytes(grey(turned, 1, entry(266, [2]), entry(284, [2])))
+    assert image.status is Status.UNSUPPORTED
+    packed = zlib.compress(GREY.tobytes()).translate(REVERSED)
+    image = decode_bytes(grey(packed, 8, entry(266, [2]), entry(284, [2])))
+    assert np.array_equal(image.pixels[..., 0], GREY)
+
+
 # tags of the layout
 
 
