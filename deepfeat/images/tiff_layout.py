@@ -21,14 +21,19 @@ GROUP_3_OPTIONS, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 292, 322, 
 JPEG_TABLES, JPEG_STREAM, JPEG_LENGTH, SUBSAMPLING = 347, 513, 514, 530
 YCBCR, SEPARATE, NO_COMPRESSION = 6, 2, 1
 _PREDICTOR, _COLOURS, _INKS, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 317, 320, 332, 338, 339
-_LAYOUT = frozenset(
+_OF_ONE_VALUE = frozenset(
     {
-        *(WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP_OFFSETS, SAMPLES),
-        *(ROWS_PER_STRIP, STRIP_COUNTS, PLANAR, GROUP_3_OPTIONS, TILE_WIDTH, TILE_HEIGHT),
-        *(TILE_OFFSETS, TILE_COUNTS, JPEG_TABLES, JPEG_STREAM, JPEG_LENGTH, SUBSAMPLING),
-        *(_PREDICTOR, _COLOURS, _INKS, _EXTRA_SAMPLES, _SAMPLE_FORMAT),
+        *(WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, ROWS_PER_STRIP, PLANAR),
+        *(TILE_WIDTH, TILE_HEIGHT, GROUP_3_OPTIONS, JPEG_STREAM, JPEG_LENGTH, _PREDICTOR, _INKS),
     }
 )
+_OF_MORE_VALUES = frozenset(
+    {
+        *(BITS, STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS, JPEG_TABLES, SUBSAMPLING),
+        *(_COLOURS, _EXTRA_SAMPLES, _SAMPLE_FORMAT),
+    }
+)
+_PALETTE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +71,20 @@ class _Grid:
     planes: tuple[int, ...]
 
 
-def fault_in_layout(data: bytes) -> str | None:
-    """Return which tag of the layout has no value or two of them, in words, or None."""
+def fault_in_layout(data: bytes, tags: Tags) -> str | None:
+    """Return which tag of the layout has not the values that it should have, in words, or None."""
     seen: dict[int, bytes] = {}
     for tag, start, end, _, _, values in tiff_entries(data):
-        if tag not in _LAYOUT:
+        if tag not in _OF_ONE_VALUE | _OF_MORE_VALUES:
             continue
-        if not values or min(values) < 0:
+        if not values or min(values) < 0 or (tag in _OF_ONE_VALUE and len(values) > 1):
             return f"tag {tag} of the TIFF's directory has no value that could be right"
         if seen.setdefault(tag, data[start:end]) != data[start:end]:
             return f"tag {tag} stands in the TIFF's directory twice, with other values"
+    if tags.get(PHOTOMETRIC) == _PALETTE:
+        colours, expected = len(tags.get(_COLOURS, ())), 3 << tags.get(BITS, (1,))[0]
+        if colours != expected:
+            return f"the TIFF's palette has {colours} numbers and should have {expected}"
     return None
 
 

@@ -29,6 +29,7 @@ from deepfeat.images.tiff_layout import (
     JPEG_STREAM,
     JPEG_TABLES,
     NO_COMPRESSION,
+    PHOTOMETRIC,
     PLANAR,
     SEPARATE,
     WIDTH,
@@ -63,8 +64,10 @@ def fault_in_tiff(data: bytes, image: Pillow.Image) -> str | None:
     """
     assert isinstance(image, TiffImagePlugin.TiffImageFile)
     tags = image.tag_v2
-    if fault := fault_in_layout(data):
+    if fault := fault_in_layout(data, tags):
         return fault
+    if PHOTOMETRIC not in tags:
+        raise UnsupportedMode("TIFF that does not say what its numbers mean as colours")
     try:
         parts, stated, needed = parts_of(data, tags)
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
@@ -99,6 +102,8 @@ def _fault_in_part(data: bytes, part: Part, tags: Tags) -> str | None:
     if len(piece) < part.count:
         return "it goes on behind the end of the file"
     if compression in _RAISING:
+        if BITS not in tags:  # too much data is not told
+            raise UnsupportedMode("TIFF that does not say how many bits a sample has")
         return None
     if compression not in _READ_THROUGH:
         raise UnsupportedMode(f"TIFF with compression {compression}, whose data cannot be checked")

@@ -128,6 +128,35 @@ def test_tag_of_the_layout_that_lost_its_value_is_damage(name: str, tag: int) ->
     assert decode_bytes(grey(strip, compression, entry(tag, [0], 0))).status is Status.CORRUPT
 
 
+@pytest.mark.parametrize("tag", [256, 257, 259, 262, 277, 278])
+@pytest.mark.parametrize("name", ["raw", "deflate", "LZW"])
+def test_tag_of_one_value_that_has_more_is_damage(name: str, tag: int) -> None:
+    compression, strip, _ = PACKED[name]
+    data = grey(strip, compression, entry(tag, [1, 1]))
+    assert decode_bytes(data).status is Status.CORRUPT
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_tiff_that_does_not_say_which_grey_is_black_is_unsupported(name: str) -> None:
+    compression, strip, predictor = PACKED[name]
+    image = decode_bytes(grey(strip, compression, entry(317, [predictor]), without=(262,)))
+    assert image.status is Status.UNSUPPORTED
+    assert "colours" in image.detail
+
+
+def test_strip_in_lzw_whose_bits_are_not_said_is_not_of_one_bit() -> None:
+    image = decode_bytes(grey(PACKED["LZW"][1], 5, without=(258,)))
+    assert image.status is Status.UNSUPPORTED
+    assert "bits" in image.detail
+
+
+@pytest.mark.parametrize("number", [768, 767, 384, 3])
+def test_palette_of_another_length_is_damage(number: int) -> None:
+    colours = entry(320, [257 * (at % 256) for at in range(number)])
+    data = grey(GREY.tobytes(), 1, entry(262, [3]), colours)
+    assert decode_bytes(data).status is (Status.OK if number == 768 else Status.CORRUPT)
+
+
 @pytest.mark.parametrize("tag, other", [(256, 66), (258, 1), (259, 1), (262, 0), (278, 48)])
 @pytest.mark.parametrize("is_first", [True, False])
 def test_tag_that_stands_twice_with_other_values_is_damage(
