@@ -2,12 +2,14 @@
 
 Nothing is scaled by an image's own extremes: a mode either has a range of its own (1, 8 or 16 bit)
 or it is not decoded. Transparent pixels are composed on a background, because the colours hidden
-under them are arbitrary. ICC profiles are not applied.
+under them are arbitrary. ICC profiles are not applied. Images are converted block by block, so that
+there is never a whole copy besides the one that Pillow holds and the one that is returned.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,8 @@ from deepfeat.status import Note
 
 Background = tuple[int, int, int]
 Pixels = NDArray[np.uint8]
-BLOCK_PIXELS = 1 << 20  # arithmetic in 16 and 32 bit goes block by block: memory stays bounded
+Convert = Callable[[Pillow.Image], Pixels]  # of a block; it has the image's palette and info
+BLOCK_PIXELS = 1 << 20
 
 _WITH_ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 _SIXTEEN_BIT = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
@@ -48,46 +51,50 @@ def to_rgb(image: Pillow.Image, background: Background) -> tuple[Pixels, Note]:
     UnsupportedMode
         For 32-bit and float pixels, LAB, HSV and modes unknown here.
     """
-    note = Note.PALETTE_EXPANDED if image.mode in _PALETTES else Note.NONE
+    convert, note = _way(image, background)
+    if image.mode in _PALETTES:
+        note |= Note.PALETTE_EXPANDED
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    columns = min(width, BLOCK_PIXELS)
+    rows = BLOCK_PIXELS // columns
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            right, bottom = min(left + columns, width), min(top + rows, height)
+            block = image.crop((left, top, right, bottom))
+            pixels[top:bottom, left:right] = convert(block)
+    return pixels, note
+
+
+def _way(image: Pillow.Image, background: Background) -> tuple[Convert, Note]:
+    """How to convert a block of the image, and the note of what that does to it."""
     if image.mode in _SIXTEEN_BIT:
-        pixels, more = _from_sixteen_bit(image, background)
-    elif _is_transparent(image):
-        pixels, more = _composed(image, background)
-    elif image.mode in _CONVERSIONS:
-        pixels, more = _CONVERSIONS[image.mode](image)
-    else:
-        raise UnsupportedMode(_WHY_NOT.get(image.mode, f"mode {image.mode} is not decoded"))
-    return pixels, note | more
+        is_keyed = image.info.get("transparency") is not None
+        note = Note.REDUCED_TO_8_BIT | (Note.ALPHA_COMPOSED if is_keyed else Note.NONE)
+        return partial(_from_sixteen_bit, background=background), note
+    if _is_transparent(image):
+        return partial(_composed, background=background), Note.ALPHA_COMPOSED
+    if image.mode == "CMYK":
+        # Pillow inverts every four-channel JPEG, as Adobe writes them. Without Adobe's marker
+        # nothing says that the inks are inverted, so that is taken back.
+        is_jpeg = getattr(image, "format", None) in ("JPEG", "MPO")
+        is_inverted = is_jpeg and "adobe" not in image.info
+        return _from_inverted_cmyk if is_inverted else _by_pillow, Note.CMYK_CONVERTED
+    if image.mode in _CONVERTED:
+        return _by_pillow, Note.NONE
+    raise UnsupportedMode(_WHY_NOT.get(image.mode, f"mode {image.mode} is not decoded"))
 
 
-def _by_pillow(image: Pillow.Image) -> tuple[Pixels, Note]:
-    return np.array(image.convert("RGB")), Note.NONE
+def _by_pillow(block: Pillow.Image) -> Pixels:
+    """Of inks, each one's complement is multiplied by black's: no profile."""
+    return np.asarray(block if block.mode == "RGB" else block.convert("RGB"))
 
 
-def _as_is(image: Pillow.Image) -> tuple[Pixels, Note]:
-    return np.array(image), Note.NONE
+def _from_inverted_cmyk(block: Pillow.Image) -> Pixels:
+    return _by_pillow(Pillow.fromarray(255 - np.asarray(block), "CMYK"))
 
 
-def _from_cmyk(image: Pillow.Image) -> tuple[Pixels, Note]:
-    """Multiply each ink's complement by black's: the same arithmetic as Pillow's, no profile.
-
-    Pillow inverts every four-channel JPEG, as Adobe writes them. Without Adobe's marker nothing
-    says that the inks are inverted, so that is taken back.
-    """
-    if getattr(image, "format", None) in ("JPEG", "MPO") and "adobe" not in image.info:
-        image = Pillow.fromarray(255 - np.asarray(image), "CMYK")
-    return np.array(image.convert("RGB")), Note.CMYK_CONVERTED
-
-
-_CONVERSIONS: dict[str, Callable[[Pillow.Image], tuple[Pixels, Note]]] = {
-    "1": _by_pillow,
-    "L": _by_pillow,
-    "P": _by_pillow,
-    "RGB": _as_is,
-    "RGBX": _by_pillow,
-    "YCbCr": _by_pillow,
-    "CMYK": _from_cmyk,
-}
+_CONVERTED = frozenset({"1", "L", "P", "RGB", "RGBX", "YCbCr"})
 _WHY_NOT = {
     "F": "pixels are floating-point numbers of unknown range",
     "I": "pixels are 32-bit integers of unknown range",
@@ -102,35 +109,26 @@ def _is_transparent(image: Pillow.Image) -> bool:
     )
 
 
-def _composed(image: Pillow.Image, background: Background) -> tuple[Pixels, Note]:
+def _composed(block: Pillow.Image, background: Background) -> Pixels:
     """Compose on the background: round((a v + (255 - a) b) / 255) per channel."""
-    if image.mode == "1":  # Pillow keys a transparent colour for L and RGB only
-        transparency = image.info["transparency"]
-        image = image.convert("L")
-        image.info["transparency"] = transparency
-    rgba = image if image.mode == "RGBA" else image.convert("RGBA")
-    width, height = rgba.size
-    pixels = np.empty((height, width, 3), np.uint8)
-    rows = max(1, BLOCK_PIXELS // width)
+    if block.mode == "1":  # Pillow keys a transparent colour for L and RGB only
+        transparency = block.info["transparency"]
+        block = block.convert("L")
+        block.info["transparency"] = transparency
+    rgba = np.asarray(block if block.mode == "RGBA" else block.convert("RGBA"))
+    alpha = rgba[..., 3:].astype(np.uint16)  # (rows, W, 1)
     behind = np.array(background, np.uint16)
-    for top in range(0, height, rows):
-        block = np.asarray(rgba.crop((0, top, width, min(top + rows, height))))
-        alpha = block[..., 3:].astype(np.uint16)  # (rows, W, 1)
-        total = alpha * block[..., :3] + (255 - alpha) * behind  # at most 65,025: fits 16 bit
-        pixels[top : top + rows] = (total + 127) // 255
-    return pixels, Note.ALPHA_COMPOSED
+    total = alpha * rgba[..., :3] + (255 - alpha) * behind  # at most 65,025: fits 16 bit
+    composed: Pixels = ((total + 127) // 255).astype(np.uint8)
+    return composed
 
 
-def _from_sixteen_bit(image: Pillow.Image, background: Background) -> tuple[Pixels, Note]:
+def _from_sixteen_bit(block: Pillow.Image, background: Background) -> Pixels:
     """Reduce grey of 16 bit: round(v * 255 / 65535). 65535 is 257 * 255, and 257 has no halves."""
-    values = np.asarray(image)
-    pixels = np.empty((*values.shape, 3), np.uint8)
-    rows = max(1, BLOCK_PIXELS // values.shape[1])
-    for top in range(0, values.shape[0], rows):
-        block = values[top : top + rows].astype(np.uint32)
-        pixels[top : top + rows] = ((block + 128) // 257)[..., None]
-    transparent = image.info.get("transparency")
-    if transparent is None:
-        return pixels, Note.REDUCED_TO_8_BIT
-    pixels[values == transparent] = background
-    return pixels, Note.REDUCED_TO_8_BIT | Note.ALPHA_COMPOSED
+    values = np.asarray(block)
+    grey = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    pixels = np.repeat(grey[..., None], 3, axis=2)
+    transparent = block.info.get("transparency")
+    if transparent is not None:
+        pixels[values == transparent] = background
+    return pixels

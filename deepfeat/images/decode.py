@@ -254,8 +254,11 @@ def _decoded(
             orientation, notes = orientation_of(image)
         if fault := fault_in(format_name, data, image):
             raise _Refused(Status.CORRUPT, fault, found)
-        pixels, more = to_rgb(with_range_of_format(image), background)
-        notes |= more | note_of_depth(header) | notes_of(image)
+        notes |= note_of_depth(header) | notes_of(image)
+        image = with_range_of_format(image)
+        pixels, more = to_rgb(image, background)
+        notes |= more
+        del image  # another copy is made where the image is turned
     except _Refused:
         raise
     except Exception as error:  # whatever a decoder raises is the image's status

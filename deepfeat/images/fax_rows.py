@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import cache
 
 HUFFMAN, GROUP_3, GROUP_4 = 2, 3, 4  # TIFF's numbers for the compressions
+MOST_LINES = 1 << 21  # of a page: a line may take a single bit, and is walked all the same
 _WHITE = """
 00110101 000111 0111 1000 1011 1100 1110 1111 10011 10100 00111 01000 001000 000011 110100 110101
 101010 101011 0100111 0001100 0001000 0010111 0000011 0000100 0101000 0101011 0010011 0100100
@@ -51,7 +52,6 @@ _MODES = {  # the shift of a vertical mode, or one of the two others
     "001": _HORIZONTAL,
 }
 _LONGEST, _LONGEST_MODE, _END_OF_LINE_ZEROS = 13, 7, 11
-_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class _Damaged(Exception):
@@ -83,9 +83,7 @@ class _Bits:
         self._count -= self._count % 8
 
 
-def fault_in_fax(
-    data: bytes, size: tuple[int, int], compression: int, options: int, *, reversed_bits: bool
-) -> str | None:
+def fault_in_fax(data: bytes, size: tuple[int, int], compression: int, options: int) -> str | None:
     """Return what is wrong with a strip, in words, or None where it has all of its lines.
 
     Parameters
@@ -96,10 +94,8 @@ def fault_in_fax(
         `HUFFMAN`, `GROUP_3` or `GROUP_4`.
     options : int
         Of Group 3 (tag 292): bit 0 says that lines may refer to the line before.
-    reversed_bits : bool
-        The first pixel is in the lowest bit (tag 266).
     """
-    bits = _Bits(data.translate(_REVERSED) if reversed_bits else data)
+    bits = _Bits(data)
     lines, width = size
     before: list[int] = []
     for number in range(lines):

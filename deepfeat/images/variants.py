@@ -48,6 +48,11 @@ _TIFF_COMPRESSIONS = {  # tag 259
     48124: "Jetraw",
     **dict.fromkeys((50002, 52546), "JPEG XL"),
 }
+_TIFF_UNCHECKED = {  # libtiff decodes these, and what they hold could be damaged unseen
+    32771: "CCITT RLE of 16-bit words",
+    32809: "ThunderScan",
+    **dict.fromkeys((34676, 34677), "SGI LogLuv"),
+}
 _TIFF_COLOURS = {  # tag 262
     **dict.fromkeys((8, 9, 10), "TIFF of LAB colours"),
     **dict.fromkeys((32803, 34892), "camera raw data"),
@@ -110,8 +115,12 @@ def tiff_variant(data: bytes) -> str | None:
     compression = tags.get(259, (1,))[0]
     if compression in _TIFF_COMPRESSIONS and not _libtiff_has(compression):
         return f"TIFF with {_TIFF_COMPRESSIONS[compression]} compression"
+    if compression in _TIFF_UNCHECKED:
+        return f"TIFF with {_TIFF_UNCHECKED[compression]} compression"
     if tags.get(254, (0,))[0] & 1:
         return "TIFF whose first page is a reduced copy: camera raw data, or a pyramid"
+    if (compression, *(tags.get(tag, (1,))[0] for tag in (266, 284))) == (1, 2, 2):
+        return "TIFF of separate planes, uncompressed, the lowest bit first"  # Pillow turns no bits
     colours = tags.get(262, (0,))[0]
     if colours in _TIFF_COLOURS:
         return _TIFF_COLOURS[colours]

@@ -11,6 +11,7 @@ from typing import cast
 
 from PIL import Image as Pillow
 
+from deepfeat.images.bmp_runs import fault_in_bmp
 from deepfeat.images.jpeg2000_tiles import fault_in_jpeg2000
 from deepfeat.images.jpeg_scans import fault_in_jpeg
 from deepfeat.images.png_rows import fault_in_png
@@ -20,6 +21,7 @@ _FAULTS: dict[str, Callable[[bytes, Pillow.Image], str | None]] = {
     "JPEG": lambda data, image: fault_in_jpeg(data),
     "PNG": lambda data, image: fault_in_png(data),
     "TIFF": fault_in_tiff,
+    "BMP": lambda data, image: fault_in_bmp(data),
     "JPEG2000": lambda data, image: fault_in_jpeg2000(data),
 }
 
