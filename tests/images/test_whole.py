@@ -205,7 +205,10 @@ def test_interlaced_png_that_lacks_passes_is_corrupt(number: int) -> None:
         (png(PACKED[:-4]), "without their checksum"),
         (png(PACKED + b"rest"), "more data"),
         (png(zlib.compress(b"".join(ROWS) + bytes(301))), "more data"),
-        (png(PACKED, behind=chunk(b"tEXt", b"a\0b") + chunk(b"IDAT", b"x")), "one piece"),
+        (
+            png(PACKED, behind=chunk(b"tEXt", b"a\0b") + chunk(b"IDAT", b"x")),
+            "place or length of IDAT",
+        ),
     ],
     ids=["checksum", "no checksum", "bytes behind", "row too many", "two pieces"],
 )
