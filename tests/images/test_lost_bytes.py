@@ -161,14 +161,20 @@ def test_avif_that_lost_bytes_among_its_pixels_is_no_other_image() -> None:
     """EXIF is moved behind the pixels, as some writers have it."""
     pytest.importorskip("PIL._avif")
     data = made.saved(IMAGE, "AVIF", exif=exif_of(600))
+    at = data.index(b"iloc") + 4 + 14  # the places of two items: the pixels, and EXIF ahead of them
+    (colour, length), (exif, size) = (struct.unpack_from(">II", data, at + by) for by in (0, 14))
+    assert exif + size == colour
+    places = bytearray(data[:exif])
+    struct.pack_into(">I", places, at, exif)
+    struct.pack_into(">I", places, at + 14, exif + length)
+    moved = bytes(places) + data[colour:] + data[exif:colour]
     right = decode_bytes(data)
-    assert right.status is Status.OK
-    at = data.index(b"mdat") + 4
+    assert np.array_equal(decode_bytes(moved).pixels, right.pixels)
     random = np.random.default_rng(4)
     for _ in range(20):
-        start = int(random.integers(at + 700, len(data) - 20))
-        length = int(random.integers(1, 600))
-        assert not passes_for_another(without(data, start, length), right.pixels), start
+        start = int(random.integers(exif, exif + length))
+        lost = int(random.integers(1, min(630, exif + length - start + 1)))
+        assert not passes_for_another(without(moved, start, lost), right.pixels), start
 
 
 TEXT = b"a description behind the pixels, as some writers have it" * 9
