@@ -3,7 +3,8 @@
 libjpeg mends what it can: it fills up data that end early, skips what does not belong, and tells
 of it in warnings that Pillow does not pass on. So a copy without metadata is decoded once more, at
 an eighth of the size, by a decoder that takes a warning for an error. Metadata are left out because
-libjpeg warns of them too, and they cannot cost an image.
+libjpeg warns of them too, and they cannot cost an image; from the first scan on nothing is, for
+there they may stand where data belong.
 """
 
 from __future__ import annotations
@@ -62,9 +63,10 @@ def fault_in_jpeg(data: bytes) -> str | None:
         nothing could tell a whole image from a half one.
     MemoryError
     """
-    frame, copy, lacking = None, bytearray(data[:2]), {}
+    frame, copy, lacking, has_scan = None, bytearray(data[:2]), {}, False
     for marker, start, end, following in segments(data):
-        if marker in _METADATA:
+        has_scan |= marker == _START_OF_SCAN
+        if marker in _METADATA and not has_scan:
             continue  # and with it the bytes that follow it and belong to nothing
         if frame is None and (frame := _frame(marker, data[start + 4 : end])):
             lacking = {one: bytearray([_NOT_SENT] * _COEFFICIENTS) for one in frame.components}

@@ -26,6 +26,7 @@ _SHORTEST = {  # marker -> (what its contents begin with, their least length)
 _DECIDE_COLOURS, _JFIF_OR_ADOBE = (0xE0, 0xEE), (b"JFIF\0", b"Adobe")
 _UPRIGHT = (b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0")
 _PHOTOSHOP = b"Photoshop 3.0\0"
+_HOLD_PREVIEWS = (b"Exif\0\0", _PHOTOSHOP)
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 
 
@@ -52,6 +53,8 @@ def _jpeg(data: bytes) -> Iterator[Part]:
             role = Role.LOST if decides else Role.DAMAGED
         elif data[end:following].strip(b"\xff"):  # its length is wrong: the rest may be a preview
             role = Role.LOST if b"\xff\xd8\xff" in data[start : following + 1] else Role.DAMAGED
+        elif contents.startswith(_HOLD_PREVIEWS) and contents.endswith(b"\xff\xd8"):
+            role = Role.LOST  # it ends too early: what follows are the segments of its preview
         elif is_short or (photoshops == 1 and not _is_whole_photoshop(contents)):
             role = Role.DAMAGED
         elif contents.startswith(_UPRIGHT):
