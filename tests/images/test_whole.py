@@ -108,6 +108,16 @@ def test_jpeg_that_lost_a_restart_interval_is_corrupt() -> None:
     refused(data[: data.index(b"\xff\xd1")] + data[data.index(b"\xff\xd2") :], "JPEG")
 
 
+@pytest.mark.parametrize("name", ["baseline", "full colour", "grey", "inks", "restart markers"])
+def test_jpeg_with_a_code_that_is_in_no_table_is_corrupt(name: str) -> None:
+    """No table has a code of ones throughout; libjpeg-turbo takes it for a zero where in haste."""
+    data = JPEGS[name]
+    start = scans(data)[0] + 14
+    for at in range(start, len(data) - 12, 101):
+        damaged = data[:at] + b"\xff\0" * 4 + data[at + 8 :]
+        assert decode_bytes(damaged).status is Status.CORRUPT, at - start
+
+
 COMMENT, APPLICATION = b"\xff\xfe\0\x04hi", b"\xff\xed\0\x04hi"
 
 
