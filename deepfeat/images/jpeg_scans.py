@@ -131,14 +131,15 @@ def _frame(marker: int, parameters: bytes) -> Frame | None:
 
 
 def _restarts_never(frame: Frame, components: int) -> bytes:
-    """A restart interval longer than the scan, or nothing where the scan is longer than any.
+    """A restart interval as long as can be, or none where the scan is longer than that.
 
     libjpeg-turbo passes over a code that is in no table, unless it looks for restarts.
     """
     down, across = frame.sampling if components > 1 else (1, 1)
     height, width = frame.size
     units = -(-height // (8 * down)) * -(-width // (8 * across))
-    return b"\xff\xdd\0\x04\xff\xff" if units <= _LONGEST_INTERVAL else b""
+    interval = _LONGEST_INTERVAL if units <= _LONGEST_INTERVAL else 0
+    return b"\xff\xdd\0\x04" + interval.to_bytes(2, "big")
 
 
 def _take_scan(header: bytes, lacking: dict[int, bytearray]) -> None:

@@ -2,7 +2,8 @@
 
 No pixel depends on comments, times, resolutions or profiles (these are never applied), so their
 damage is none of the image's. A damaged part that pixels do depend on is: a transparent colour,
-Adobe's marker where it alone says what the inks are, a tag of a TIFF's layout.
+Adobe's marker where it alone says what the inks are, a tag of a TIFF's layout. A part is left out
+only where the rest shows that it is one: a walk that ran out of step takes pixels for metadata.
 """
 
 from __future__ import annotations

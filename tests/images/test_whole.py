@@ -118,6 +118,14 @@ def test_jpeg_with_a_code_that_is_in_no_table_is_corrupt(name: str) -> None:
         assert decode_bytes(damaged).status is Status.CORRUPT, at - start
 
 
+@pytest.mark.parametrize("side", [2040, 2048, 2064])  # 65,025, 65,536 and 66,564 blocks
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_large_jpeg_without_restart_markers_is_an_image(mode: str, side: int) -> None:
+    """No more than 65,535 units can be between two markers."""
+    data = saved("JPEG", IMAGE.convert(mode).resize((side, side)), subsampling=0)
+    assert decode_bytes(data).status is Status.OK
+
+
 COMMENT, APPLICATION = b"\xff\xfe\0\x04hi", b"\xff\xed\0\x04hi"
 
 
