@@ -31,7 +31,7 @@ from deepfeat.images.formats import (
     with_range_of_format,
 )
 from deepfeat.images.limits import Limits
-from deepfeat.images.notes import notes_of, notes_of_file, orientation_of
+from deepfeat.images.notes import notes_of, notes_of_file, orientation_in_file, orientation_of
 from deepfeat.images.orient import as_stored, orient
 from deepfeat.images.reading import read_file
 from deepfeat.images.readings import PixelsLost, readings
@@ -247,11 +247,11 @@ def _decoded(
             detail = f"{found[1]} x {found[0]} pixels, the limit is {limits.max_pixels}"
             raise _Refused(Status.TOO_LARGE, detail, found)
         if header.turns_by_itself:  # loading consumes the tag
-            orientation, notes = orientation_of(image)
+            orientation, notes = orientation_in_file(image)
             image.load()
         else:  # in some formats metadata follow the pixels
             image.load()
-            orientation, notes = orientation_of(image)
+            orientation, notes = orientation_in_file(image)
         if fault := fault_in(format_name, data, image):
             raise _Refused(Status.CORRUPT, fault, found)
         notes |= note_of_depth(header) | notes_of(image)

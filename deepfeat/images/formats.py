@@ -27,7 +27,7 @@ from PIL import Image as Pillow
 
 from deepfeat.images.colour import UnsupportedMode
 from deepfeat.images.variants import tiff_variant
-from deepfeat.images.walks import png_chunks
+from deepfeat.images.walks import codestream, png_chunks
 from deepfeat.status import Note
 
 OPENERS: dict[str, Callable[[io.BytesIO], Pillow.Image]] = {
@@ -159,9 +159,9 @@ def _ppm_maximum(image: Pillow.Image) -> int:
 
 def _jpeg2000_bits(data: bytes) -> int:
     """Read Ssiz of the first component in the SIZ segment (ITU-T T.800, A.5.1)."""
-    start = data.find(b"\xff\x4f\xff\x51")
-    place = start + 2 + 40
-    return (data[place] & 0x7F) + 1 if start >= 0 and place < len(data) else 8
+    start = codestream(data)
+    place = len(data) if start is None else start + 2 + 40
+    return (data[place] & 0x7F) + 1 if place < len(data) else 8
 
 
 def note_of_depth(header: Header) -> Note:

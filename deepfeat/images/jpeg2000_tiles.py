@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 
-_SIZ = b"\xff\x4f\xff\x51"  # start of codestream, and the segment that always follows it
+from deepfeat.images.walks import codestream
+
 _START_OF_TILE_PART, _END_OF_CODESTREAM = 0xFF90, 0xFFD9
 
 
@@ -14,8 +15,8 @@ def fault_in_jpeg2000(data: bytes) -> str | None:
     Tile-parts are walked by their stated lengths (ITU-T T.800, A.4.2), not looked into: what is
     wrong inside of them OpenJPEG says itself.
     """
-    start = data.find(_SIZ)
-    if start < 0 or len(data) < start + 40:
+    start = codestream(data)
+    if start is None or len(data) < start + 40:
         return "the JPEG 2000 has no header of its size"
     right, bottom, _, _, wide, high, left, top = struct.unpack_from(">8I", data, start + 8)
     if not wide or not high:

@@ -3,7 +3,8 @@
 libjpeg mends what it can: it fills up data that end early, skips what does not belong, and tells
 of it in warnings that Pillow does not pass on. So a copy without metadata is decoded once more, at
 an eighth of the size, by a decoder that takes a warning for an error. Metadata are left out because
-libjpeg warns of them too, and they cannot cost an image.
+libjpeg warns of them too, and they cannot cost an image; from the first scan on nothing is, for
+there they may stand where data belong.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ _MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _METADATA = frozenset({0xFE, *range(0xE0, 0xF0)})  # comments and APPn
 _SEQUENTIAL, _PROGRESSIVE = frozenset({0xC0, 0xC1, 0xC9}), frozenset({0xC2, 0xCA})
-END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
+END_OF_IMAGE, _START_OF_SCAN, _RESTART_INTERVAL = 0xD9, 0xDA, 0xDD
+_LONGEST_INTERVAL = 65535  # minimum coded units
 _COEFFICIENTS = 64
 _NOT_SENT = 255
 _SHORTEST_SCAN_HEADER = 10
@@ -40,11 +42,14 @@ class Frame:
         (height, width).
     components : bytes
         Their identifiers.
+    sampling : tuple of two int
+        Most blocks of a component in a minimum coded unit, down and across.
     """
 
     is_sequential: bool
     size: tuple[int, int]
     components: bytes
+    sampling: tuple[int, int]
 
 
 def fault_in_jpeg(data: bytes) -> str | None:
@@ -62,9 +67,11 @@ def fault_in_jpeg(data: bytes) -> str | None:
         nothing could tell a whole image from a half one.
     MemoryError
     """
-    frame, copy, lacking = None, bytearray(data[:2]), {}
+    frame, copy, lacking, has_scan = None, bytearray(data[:2]), {}, False
+    restarts = 0
     for marker, start, end, following in segments(data):
-        if marker in _METADATA:
+        has_scan |= marker == _START_OF_SCAN
+        if marker in _METADATA and not has_scan:
             continue  # and with it the bytes that follow it and belong to nothing
         if frame is None and (frame := _frame(marker, data[start + 4 : end])):
             lacking = {one: bytearray([_NOT_SENT] * _COEFFICIENTS) for one in frame.components}
@@ -72,9 +79,12 @@ def fault_in_jpeg(data: bytes) -> str | None:
             header = data[start + 4 : end]
             if frame.is_sequential:  # its last parameters mean nothing; some cameras' are wrong
                 header = header[:-3] + _ALL_COEFFICIENTS
+                copy += _restarts_never(frame, header[0]) if not restarts else b""
             _take_scan(header, lacking)
             copy += data[start : start + 4] + header + data[end:following]
         else:
+            if marker == _RESTART_INTERVAL:
+                restarts = int.from_bytes(data[start + 4 : start + 6], "big")
             copy += data[start:following]
     if frame is None:
         return "the JPEG has no frame header"
@@ -115,7 +125,21 @@ def _frame(marker: int, parameters: bytes) -> Frame | None:
     if marker not in _SEQUENTIAL | _PROGRESSIVE:
         return None
     height, width = (int.from_bytes(parameters[at : at + 2], "big") for at in (1, 3))
-    return Frame(marker in _SEQUENTIAL, (height, width), parameters[6::3])
+    factors = parameters[7::3] or b"\x11"
+    sampling = (max(max(one & 15, 1) for one in factors), max(max(one >> 4, 1) for one in factors))
+    return Frame(marker in _SEQUENTIAL, (height, width), parameters[6::3], sampling)
+
+
+def _restarts_never(frame: Frame, components: int) -> bytes:
+    """A restart interval as long as can be, or none where the scan is longer than that.
+
+    libjpeg-turbo passes over a code that is in no table, unless it looks for restarts.
+    """
+    down, across = frame.sampling if components > 1 else (1, 1)
+    height, width = frame.size
+    units = -(-height // (8 * down)) * -(-width // (8 * across))
+    interval = _LONGEST_INTERVAL if units <= _LONGEST_INTERVAL else 0
+    return b"\xff\xdd\0\x04" + interval.to_bytes(2, "big")
 
 
 def _take_scan(header: bytes, lacking: dict[int, bytearray]) -> None:

@@ -2,130 +2,20 @@
 
 No pixel depends on comments, times, resolutions or profiles (these are never applied), so their
 damage is none of the image's. A damaged part that pixels do depend on is: a transparent colour,
-Adobe's marker where it alone says what the inks are, a tag of a TIFF's layout.
+Adobe's marker where it alone says what the inks are, a tag of a TIFF's layout. A part is left out
+only where the rest shows that it is one: a walk that ran out of step takes pixels for metadata.
 """
 
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import Enum
 from itertools import islice
+from typing import Literal
 
-from deepfeat.images.walks import boxes, jpeg_segments, png_chunks, riff_chunks, tiff_entries
-
-MOST_PARTS = 1 << 14  # of one file; a decoder gets more than these as they are
-
-
-class Role(Enum):
-    """What depends on a part, and whether it is whole."""
-
-    REST = "nothing"
-    UPRIGHT = "it may say which side is up"
-    DAMAGED = "nothing, and it is damaged"
-    LOST = "pixels, and it is damaged"
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A stretch of the file, what depends on it, and the bytes that stand for its absence."""
-
-    name: str
-    start: int
-    end: int
-    role: Role
-    instead: bytes = b""
-
-
-_MOST_INFLATED = 1 << 20  # of one chunk; Pillow refuses more
-_MOST_TRIED = 64  # chunks of one file that are inflated to see whether they are whole
-_PNG_LENGTHS = {  # ancillary chunks: fewest and most bytes
-    b"acTL": (8, 8),
-    b"bKGD": (1, 6),
-    b"cHRM": (32, 32),
-    b"cICP": (4, 4),
-    b"cLLI": (8, 8),
-    b"eXIf": (8, 1 << 31),
-    b"fcTL": (26, 26),
-    b"fdAT": (4, 1 << 31),
-    b"gAMA": (4, 4),
-    b"hIST": (2, 512),
-    b"iCCP": (3, 1 << 31),
-    b"mDCV": (24, 24),
-    b"pHYs": (9, 9),
-    b"sBIT": (1, 4),
-    b"sRGB": (1, 1),
-    b"tIME": (7, 7),
-}
-_PNG_ONCE = _PNG_LENGTHS.keys() - {b"fcTL", b"fdAT"} | {b"tRNS"}
-_PNG_PIXELS = (b"IDAT", b"PLTE", b"tRNS")
-_PNG_PACKED = frozenset({b"iCCP", b"iTXt", b"zTXt"})
-_PNG_UPRIGHT = (b"XML:com.adobe.xmp\0", b"Raw profile type ")
-_PNG_TEXT_TAKEN = re.compile(  # keywords that Pillow would take for what the pixels' chunks say
-    rb"(?:bbox|blend|default_image|disposal|exif|icc_profile|interlace|transparency)(?:\0|$)"
-)
-
-
-def _png(data: bytes) -> Iterator[Part]:
-    """A lower-case first letter says that a chunk is not needed for the pixels; tRNS is, here."""
-    seen: set[bytes] = set()
-    tried = 0
-    for name, start, body, end in png_chunks(data):
-        if not name[0] & 0x20:
-            seen.add(name)
-            continue
-        is_cut = end > len(data)
-        if is_cut and b"IDAT" not in seen:
-            return
-        contents = data[body : min(end, len(data)) - 4]
-        crc = int.from_bytes(data[end - 4 : end], "big")
-        is_sound = not is_cut and zlib.crc32(contents, zlib.crc32(name)) == crc
-        if name == b"tRNS":
-            if not is_sound or name in seen:
-                yield Part("tRNS", start, end, Role.LOST)
-        elif not is_sound and any(zlib.crc32(contents, zlib.crc32(n)) == crc for n in _PNG_PIXELS):
-            yield Part("a chunk with a damaged name", start, end, Role.LOST)
-        elif not is_sound or name in seen or not _is_whole_chunk(name, contents, tried):
-            yield Part(_printable(name), start, end, Role.DAMAGED)
-        else:
-            upright = name == b"eXIf" or contents.startswith(_PNG_UPRIGHT)
-            yield Part(_printable(name), start, end, Role.UPRIGHT if upright else Role.REST)
-        tried += name in _PNG_PACKED
-        if name in _PNG_ONCE:
-            seen.add(name)
-
-
-def _is_whole_chunk(name: bytes, contents: bytes, tried: int) -> bool:
-    least, most = _PNG_LENGTHS.get(name, (0, 1 << 31))
-    if not least <= len(contents) <= most:
-        return False
-    if name in (b"tEXt", b"zTXt", b"iTXt") and _PNG_TEXT_TAKEN.match(contents):
-        return False
-    if name not in _PNG_PACKED or tried >= _MOST_TRIED:
-        return True
-    _, _, rest = contents.partition(b"\0")
-    if name in (b"iCCP", b"zTXt"):
-        return rest[:1] == b"\0" and _inflates(rest[1:])
-    text = rest[2:].split(b"\0", 2)  # language, translated keyword, text
-    is_packed = rest[:1] != b"\0"
-    return len(text) == 3 and (not is_packed or (rest[1:2] == b"\0" and _inflates(text[2])))
-
-
-def _inflates(packed: bytes) -> bool:
-    """Whether it is a whole zlib stream of no more than a decoder takes."""
-    try:
-        stream = zlib.decompressobj()
-        stream.decompress(packed, _MOST_INFLATED)
-    except zlib.error:
-        return False
-    return stream.eof
-
-
-def _printable(name: bytes) -> str:
-    return ascii(name)[2:-1]
-
+from deepfeat.images.parts import MOST_PARTS, Part, Role
+from deepfeat.images.png_metadata import png_parts, printable
+from deepfeat.images.walks import Entry, boxes, jpeg_segments, riff_chunks, tiff_entries
 
 _COMMENT, _START_OF_IMAGE = 0xFE, 0xD8
 _SHORTEST = {  # marker -> (what its contents begin with, their least length)
@@ -137,6 +27,7 @@ _SHORTEST = {  # marker -> (what its contents begin with, their least length)
 _DECIDE_COLOURS, _JFIF_OR_ADOBE = (0xE0, 0xEE), (b"JFIF\0", b"Adobe")
 _UPRIGHT = (b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0")
 _PHOTOSHOP = b"Photoshop 3.0\0"
+_HOLD_PREVIEWS = (b"Exif\0\0", _PHOTOSHOP)
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 
 
@@ -163,6 +54,8 @@ def _jpeg(data: bytes) -> Iterator[Part]:
             role = Role.LOST if decides else Role.DAMAGED
         elif data[end:following].strip(b"\xff"):  # its length is wrong: the rest may be a preview
             role = Role.LOST if b"\xff\xd8\xff" in data[start : following + 1] else Role.DAMAGED
+        elif contents.startswith(_HOLD_PREVIEWS) and contents.endswith(b"\xff\xd8"):
+            role = Role.LOST  # it ends too early: what follows are the segments of its preview
         elif is_short or (photoshops == 1 and not _is_whole_photoshop(contents)):
             role = Role.DAMAGED
         elif contents.startswith(_UPRIGHT):
@@ -194,42 +87,71 @@ def _is_whole_photoshop(contents: bytes) -> bool:
     return at >= len(contents) or not b"8BIM".startswith(contents[at:])
 
 
+_WEBP_PIXELS = frozenset({b"VP8 ", b"VP8L", b"ANMF"})
+_WEBP_NEEDED = _WEBP_PIXELS | {b"VP8X", b"ALPH", b"ANIM"}
+_WEBP_METADATA = {b"EXIF": Role.UPRIGHT, b"XMP ": Role.UPRIGHT, b"ICCP": Role.REST}
+
+
 def _webp(data: bytes) -> Iterator[Part]:
-    """Unknown chunks are passed over, so a chunk is left out by its name; a cut one is cut off."""
+    """Unknown chunks are passed over, so a chunk is left out by its name; a cut one is cut off.
+
+    Nothing is taken for a chunk from where the walk may be out of step, bytes being lost.
+    """
+    stated = 8 + int.from_bytes(data[4:8], "little")
     has_pixels = False
     for name, start, body, end in riff_chunks(data):
-        has_pixels |= name in (b"VP8 ", b"VP8L", b"ANMF")
-        if name in (b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"):
-            continue
-        if end > len(data):
-            if has_pixels:
+        if name in _WEBP_NEEDED and end <= len(data):
+            has_pixels |= name in _WEBP_PIXELS
+        elif name not in _WEBP_METADATA:
+            if not has_pixels and name not in _WEBP_NEEDED:  # it may be the first of the frames
+                yield Part(f"the chunk {printable(name)}", start, end, Role.LOST)
+            return
+        elif end <= len(data):
+            yield Part(printable(name), start, body - 4, _WEBP_METADATA[name], b"none")
+        else:
+            is_file_cut = len(data) < stated and end <= stated + stated % 2
+            if has_pixels and (is_file_cut or len(data) == stated):
                 size = (start - 8).to_bytes(4, "little")
                 yield Part("RIFF", 4, 8, Role.DAMAGED, size)
-                yield Part(_printable(name), start, len(data), Role.DAMAGED)
+                yield Part(printable(name), start, len(data), Role.DAMAGED)
             return
-        role = Role.UPRIGHT if name in (b"EXIF", b"XMP ") else Role.REST
-        yield Part(_printable(name), start, body - 4, role, b"none")
 
 
-_GIF_COMMENT, _GIF_APPLICATION = 0xFE, 0xFF
+_GIF_EXTENSION, _GIF_IMAGE, _GIF_COMMENT, _GIF_APPLICATION = 0x21, 0x2C, 0xFE, 0xFF
+_GIF_LABELS = frozenset({0x01, 0xF9, _GIF_COMMENT, _GIF_APPLICATION})
 
 
 def _gif(data: bytes) -> Iterator[Part]:
-    """Comments and applications' extensions ahead of the first image."""
+    """Comments and applications' extensions ahead of the first image, and the colours of this.
+
+    A block of no known kind says that bytes are lost: decoders look for an image behind it, and
+    may find another one. Without a table of colours they make one up.
+    """
     if len(data) < 13:
         return
-    at = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
-    while at + 3 <= len(data) and data[at] == 0x21:
+    hidden = b"\x2c\0\0\0\0" + data[6:10]  # the head of an image as large as the screen
+    has_colours = data[10] & 0x80 > 0
+    at = 13 + (3 << (data[10] & 7) + 1 if has_colours else 0)
+    while at + 3 <= len(data) and data[at] == _GIF_EXTENSION:
         start, label, first = at, data[at + 1], data[at + 2]
         at += 2
         while at < len(data) and data[at]:
             at += 1 + data[at]
         at += 1
+        if label not in _GIF_LABELS or data.find(hidden, start, at) >= 0:
+            yield Part("the order of the blocks", start, at, Role.LOST)
+            return
         if label == _GIF_COMMENT:
             yield Part("comment", start, at, Role.REST)
         elif label == _GIF_APPLICATION:
             role = Role.REST if first == 11 else Role.DAMAGED
             yield Part("application's extension", start, at, role)
+    if at + 10 > len(data):
+        return
+    if data[at] != _GIF_IMAGE:
+        yield Part("the order of the blocks", at, at + 1, Role.LOST)
+    elif not has_colours and not data[at + 9] & 0x80:
+        yield Part("the table of colours", at, at + 10, Role.LOST)
 
 
 _TIFF_NEEDED = frozenset(
@@ -240,49 +162,81 @@ _TIFF_NEEDED = frozenset(
     }
 )
 _TIFF_ORIENTATION = 274
+_TIFF_PLACES, _TIFF_COUNTS = (273, 324), (279, 325)
 
 
 def _tiff(data: bytes) -> Iterator[Part]:
-    """An entry is left out by another's copy in its place: the first of a kind counts."""
+    """An entry is left out by another's copy in its place: the first of a kind counts.
+
+    Where directory, pixels and values follow one another, values that end behind the file say that
+    bytes are lost: maybe of the pixels, whose last row would end in these values.
+    """
+    entries = list(islice(tiff_entries(data), MOST_PARTS))
+    pixels_end = sum(_last_value(data, entries, tags) for tags in (_TIFF_PLACES, _TIFF_COUNTS))
+    ends = {pixels_end, *(e.place + e.size for e in entries if e.place >= pixels_end)}
     copied = b""
-    for tag, start, end, place, size, _ in tiff_entries(data):
+    for tag, start, end, place, size, _ in entries:
         is_outside = size < 0 or place + size > len(data)
         if tag in _TIFF_NEEDED:
             copied = data[start:end]
             if is_outside:
                 yield Part(f"tag {tag}", start, end, Role.LOST)
+        elif is_outside and end <= pixels_end <= place < len(data) and ends & {place, place - 1}:
+            yield Part("the length of the file", start, end, Role.LOST)
         elif copied:  # tags rise, so the first entry is of one that is needed
             role = Role.UPRIGHT if tag == _TIFF_ORIENTATION else Role.REST
             yield Part(f"tag {tag}", start, end, Role.DAMAGED if is_outside else role, copied)
+
+
+def _last_value(data: bytes, entries: list[Entry], tags: tuple[int, ...]) -> int:
+    """The last of an entry's values, 0 where there is none: of many, `Entry` has the first ones."""
+    order: Literal["big", "little"] = "big" if data[:2] == b"MM" else "little"
+    for entry in entries:
+        if entry.tag in tags:
+            kind = int.from_bytes(data[entry.start + 2 : entry.start + 4], order)
+            unit = {3: 2, 4: 4, 13: 4, 16: 8, 18: 8}.get(kind, 0)
+            end = entry.place + entry.size
+            return int.from_bytes(data[end - unit : end], order)
+    return 0
+
+
+_JPEG2000_PASSED_OVER = frozenset({b"xml ", b"uuid", b"uinf", b"jp2i", b"asoc", b"nlst", b"lbl "})
 
 
 def _jpeg2000(data: bytes) -> Iterator[Part]:
     """Boxes that need not be there; unknown ones are passed over, so a name is enough."""
     for name, start, body, end in boxes(data, 0, len(data)):
         if name == b"jp2h":
-            for inner in boxes(data, body, end):
+            inside = list(islice(boxes(data, body, end), MOST_PARTS))
+            for inner in inside if inside and inside[-1].end == end else ():
                 if inner.name == b"res ":
                     yield Part("res", inner.start + 4, inner.start + 8, Role.REST, b"none")
-        elif name == b"jp2c":
-            return
+        elif name in _JPEG2000_PASSED_OVER and end <= len(data):
+            yield Part(printable(name), start + 4, start + 8, Role.REST, b"none")
         elif name not in (b"jP  ", b"ftyp"):
-            yield Part(_printable(name), start + 4, start + 8, Role.REST, b"none")
+            return  # the pixels, or bytes that belong to nothing
 
 
 _AVIF_EXIF = re.compile(rb"infe[\x02\x03]...(?:..|....)..(Exif)", re.DOTALL)
 
 
 def _avif(data: bytes) -> Iterator[Part]:
-    """EXIF never says which side is up: a property of the image does."""
-    for name, _, body, end in boxes(data, 0, len(data)):
+    """EXIF never says which side is up: a property of the image does.
+
+    Where the boxes do not end with the file, bytes are lost, and may be lost among the pixels.
+    """
+    found = list(islice(boxes(data, 0, len(data)), MOST_PARTS))
+    if not found or found[-1].end != len(data) or data.startswith(bytes(4), found[-1].start):
+        return
+    for name, _, body, end in found:
         if name == b"meta":
-            for item in _AVIF_EXIF.finditer(data, body, min(end, len(data))):
+            for item in _AVIF_EXIF.finditer(data, body, end):
                 yield Part("Exif", item.start(1), item.end(1), Role.REST, b"none")
 
 
 WALKS: dict[str, Callable[[bytes], Iterator[Part]]] = {
     "JPEG": _jpeg,
-    "PNG": _png,
+    "PNG": png_parts,
     "WEBP": _webp,
     "GIF": _gif,
     "TIFF": _tiff,

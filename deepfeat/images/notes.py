@@ -10,6 +10,7 @@ from PIL import Image as Pillow
 from deepfeat.images.endings import end_of
 from deepfeat.images.orient import UPRIGHT
 from deepfeat.images.signatures import promised_format
+from deepfeat.images.walks import tiff_entries
 from deepfeat.status import Note
 
 _ORIENTATION = 0x0112  # the EXIF tag; Pillow takes XMP's where there is no EXIF one
@@ -18,9 +19,26 @@ _ORIENTATION = 0x0112  # the EXIF tag; Pillow takes XMP's where there is no EXIF
 def orientation_of(image: Pillow.Image) -> tuple[int, Note]:
     """Return the orientation tag (1 where there is none or it is nonsense) and a note on it."""
     try:
-        value = image.getexif().get(_ORIENTATION, 1)
+        return _known(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # broken metadata must not cost a good image
         return 1, Note.METADATA_IGNORED
+
+
+def orientation_in_file(image: Pillow.Image) -> tuple[int, Note]:
+    """Do as `orientation_of` with an image just opened, and read the tag itself where it stands.
+
+    Damage of other tags makes Pillow pass over it.
+    """
+    exif = image.info.get("exif")
+    data = exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) else b""
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        for entry in tiff_entries(data):
+            if entry.tag == _ORIENTATION and entry.values:
+                return _known(entry.values[0])
+    return orientation_of(image)
+
+
+def _known(value: object) -> tuple[int, Note]:
     if isinstance(value, int) and value in UPRIGHT:
         return value, Note.NONE
     return 1, Note.METADATA_IGNORED

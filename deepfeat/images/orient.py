@@ -23,7 +23,6 @@ UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {  # stor
     8: lambda a: a[:, ::-1].swapaxes(0, 1),
 }
 UNDONE_BY = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
-EXCHANGES_AXES = frozenset({5, 6, 7, 8})
 
 
 def orient(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

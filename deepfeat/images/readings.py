@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from deepfeat.images.metadata import MOST_PARTS, WALKS, Part, Role
+from deepfeat.images.metadata import WALKS
+from deepfeat.images.parts import MOST_PARTS, Part, Role
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from functools import cache
 from PIL import Image as Pillow
 from PIL import TiffImagePlugin
 
-from deepfeat.images.walks import jpeg_segments, png_chunks, tiff_entries
+from deepfeat.images.walks import codestream, jpeg_segments, png_chunks, tiff_entries
 
 _JPEG_FRAMES = {  # ITU-T T.81, table B.1; T.87 for JPEG-LS
     0xC3: "lossless JPEG",
@@ -165,8 +165,8 @@ def _libtiff_has(compression: int) -> bool:
 
 def _jpeg2000(data: bytes) -> str | None:
     """Read the SIZ segment (ITU-T T.800, A.5.1)."""
-    at = data.find(b"\xff\x4f\xff\x51")
-    if at < 0 or len(data) < at + 42:
+    at = codestream(data)
+    if at is None or len(data) < at + 42:
         return None
     (count,) = struct.unpack_from(">H", data, at + 40)
     parts = data[at + 42 : at + 42 + 3 * count]

@@ -107,6 +107,19 @@ def boxes(data: bytes, start: int, end: int) -> Iterator[Chunk]:
         start = behind
 
 
+_CODESTREAM = b"\xff\x4f\xff\x51"  # its start, and the segment SIZ that always follows (A.5.1)
+
+
+def codestream(data: bytes) -> int | None:
+    """Return where the codestream of a JPEG 2000 begins, or None where there is none.
+
+    A file may be one, or has one in the box jp2c; another box may hold a preview.
+    """
+    found = (box.body for box in boxes(data, 0, len(data)) if box.name == b"jp2c")
+    start = 0 if data.startswith(_CODESTREAM) else next(found, 0)
+    return start if data.startswith(_CODESTREAM, start) else None
+
+
 _TIFF_TYPES = {  # field type -> (bytes of a value, its format where it is a whole number)
     **dict.fromkeys((1, 7), (1, "B")),
     2: (1, ""),

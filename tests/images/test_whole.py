@@ -108,6 +108,51 @@ def test_jpeg_that_lost_a_restart_interval_is_corrupt() -> None:
     refused(data[: data.index(b"\xff\xd1")] + data[data.index(b"\xff\xd2") :], "JPEG")
 
 
+@pytest.mark.parametrize("name", ["baseline", "full colour", "grey", "inks", "restart markers"])
+def test_jpeg_with_a_code_that_is_in_no_table_is_corrupt(name: str) -> None:
+    """No table has a code of ones throughout; libjpeg-turbo takes it for a zero where in haste."""
+    data = JPEGS[name]
+    start = scans(data)[0] + 14
+    for at in range(start, len(data) - 12, 101):
+        damaged = data[:at] + b"\xff\0" * 4 + data[at + 8 :]
+        assert decode_bytes(damaged).status is Status.CORRUPT, at - start
+
+
+@pytest.mark.parametrize("side", [2040, 2048, 2064])  # 65,025, 65,536 and 66,564 blocks
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_large_jpeg_without_restart_markers_is_an_image(mode: str, side: int) -> None:
+    """No more than 65,535 units can be between two markers."""
+    data = saved("JPEG", IMAGE.convert(mode).resize((side, side)), subsampling=0)
+    assert decode_bytes(data).status is Status.OK
+
+
+COMMENT, APPLICATION = b"\xff\xfe\0\x04hi", b"\xff\xed\0\x04hi"
+
+
+@pytest.mark.parametrize("more", [COMMENT, APPLICATION, COMMENT * 2], ids=["COM", "APP13", "two"])
+@pytest.mark.parametrize("marker", [b"\xff\xd0", b"\xff\xd1", b"\xff\xd2"])
+def test_jpeg_with_metadata_among_the_data_of_a_scan_is_corrupt(marker: bytes, more: bytes) -> None:
+    """libjpeg looks for the restart marker behind them and fills up what it takes for lost."""
+    data = JPEGS["restart markers"]
+    at = data.index(marker, scans(data)[0])
+    refused(data[:at] + more + data[at:], "JPEG")
+    refused(data[: at + 30] + more + data[at + 30 :], "JPEG")
+
+
+@pytest.mark.parametrize("number", [1, 2, 5])
+def test_progressive_jpeg_with_metadata_between_its_scans_is_whole(number: int) -> None:
+    data = JPEGS["progressive"]
+    behind = scans(data)[number - 1] + 4
+    at = min(
+        data.index(marker, behind)
+        for marker in (b"\xff\xda", b"\xff\xc4")
+        if marker in data[behind:]
+    )
+    image = decode_bytes(data[:at] + COMMENT + APPLICATION + data[at:])
+    assert image.status is Status.OK, image.detail
+    assert np.array_equal(image.pixels, decode_bytes(data).pixels)
+
+
 @pytest.mark.parametrize("rows", [48, 80])
 def test_jpeg_of_another_height_than_its_header_says_is_corrupt(rows: int) -> None:
     data = bytearray(JPEGS["full colour"])
@@ -205,7 +250,10 @@ def test_interlaced_png_that_lacks_passes_is_corrupt(number: int) -> None:
         (png(PACKED[:-4]), "without their checksum"),
         (png(PACKED + b"rest"), "more data"),
         (png(zlib.compress(b"".join(ROWS) + bytes(301))), "more data"),
-        (png(PACKED, behind=chunk(b"tEXt", b"a\0b") + chunk(b"IDAT", b"x")), "one piece"),
+        (
+            png(PACKED, behind=chunk(b"tEXt", b"a\0b") + chunk(b"IDAT", b"x")),
+            "place or length of IDAT",
+        ),
     ],
     ids=["checksum", "no checksum", "bytes behind", "row too many", "two pieces"],
 )
@@ -417,6 +465,22 @@ def test_jpeg2000_that_lost_a_tile_is_corrupt(lost: int) -> None:
 def test_jpeg2000_that_ends_properly_before_its_last_tiles_is_corrupt(lost: int) -> None:
     data = saved("JPEG2000", tile_size=(48, 48))
     refused(data[: tiles(data)[-lost]] + b"\xff\xd9", f"{6 - lost} of its 6 tiles")
+
+
+@pytest.mark.parametrize("name", [b"uuid", b"xml ", b"asoc"])
+@pytest.mark.parametrize("lost", [1, 5])
+def test_preview_in_a_box_does_not_hide_that_a_jpeg2000_lost_a_tile(lost: int, name: bytes) -> None:
+    data = saved("JPEG2000", tile_size=(48, 48))
+    preview = bytes(16) + saved("JPEG2000", IMAGE.resize((20, 20)), no_jp2=True)
+    starts = [*tiles(data), len(data) - 2]
+    at = data.index(b"jp2c") - 4
+    box = struct.pack(">I", len(preview) + 8) + name + preview
+    whole = decode_bytes(data[:at] + box + data[at:])
+    assert np.array_equal(whole.pixels, decode_bytes(data).pixels)
+    few = data[: starts[lost]] + data[starts[lost + 1] :]
+    length = int.from_bytes(few[at : at + 4], "big")
+    less = length and struct.pack(">I", length - (len(data) - len(few))) or bytes(4)
+    refused(few[:at] + box + less + few[at + 4 :], "5 of its 6 tiles")
 
 
 @pytest.mark.parametrize("rows", [1, 40, 63])

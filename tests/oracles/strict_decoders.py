@@ -43,7 +43,7 @@ TOOLS = {  # by extension
         ".",
         "JFIF|Adobe|ICC|Invalid SOS parameters",  # of a sequential JPEG: nobody reads them
     ),
-    "png": Tool(("pngtopam",), "pngtopam IN > OUT.ppm", "."),
+    "png": Tool(("pngtopam",), "pngtopam -mix -background=white IN > OUT.ppm", "."),
     "tif": Tool(
         ("tiffcp",),
         "tiffcp -c none IN OUT.tif",
@@ -85,6 +85,9 @@ def judge(data: bytes, extension: str, folder: Path) -> Verdict:
         with Image.open(found) as image:
             if image.mode in ("RGB", "L", "1"):
                 pixels = np.array(image.convert("RGB"))
+            elif image.mode.startswith("I"):  # 16 bit, of which the nearest 8 are left
+                grey = np.floor(np.asarray(image) / 257 + 0.5).astype(np.uint8)
+                pixels = np.repeat(grey[..., None], 3, 2)
     return Verdict(done.returncode == 0 and not complaints, "; ".join(complaints[:3]), pixels)
 
 
