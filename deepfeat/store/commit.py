@@ -165,9 +165,8 @@ class StoreWriter:
             work.given.environment,
         )
         manifest = work.manifest.with_entry(entry)
-        work.held.check_manifest(work.manifest)
         with as_store_error(work.folder):
-            manifest.save(work.folder)
+            work.held.save(manifest)
         work.manifest = manifest
         before = work.begun.gone.get(number)
         if before is not None and before.blake3 != entry.blake3:
@@ -201,7 +200,7 @@ class StoreWriter:
     def discard(self) -> None:
         """Remove a store that was begun, with its plan, unless something is committed to it."""
         if self._work is not None and not self._work.manifest.entries:
-            self._work.held.check_manifest(self._work.manifest)
+            self._work.held.check()
             remove_folder(self._work.held, self.plan.shards)
             self._release()
             self._work = None
@@ -225,7 +224,7 @@ class StoreWriter:
     def _report(self, *, is_finished: bool) -> None:
         if self._work is None or self._is_reported:
             return
-        self._work.held.check_manifest(self._work.manifest)
+        self._work.held.check()
         with as_store_error(self.path):
             path = report_path(self.path, self.form, "failures.csv")
             write_failures(path, self._holes(self._work))

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from deepfeat import files
-from deepfeat.errors import CannotCreate, DeepfeatError
-from deepfeat.store.blocks import open_regular, read_header
+from deepfeat.errors import CannotCreate, DataMissing, DeepfeatError, StoreDamaged
+from deepfeat.store.blocks import open_regular, read_header, unreadable
 from deepfeat.store.identity import Identity
 from deepfeat.store.layout import MAGIC
 from deepfeat.store.lock import LOCK, SIGNATURE
@@ -76,10 +76,11 @@ def links_in(folder: Path, is_meant: Callable[[str], bool] = is_promised) -> lis
 def is_ours(path: Path, shards: int) -> bool:
     """Whether a run of so many shards wrote the file, or began to: by its name and its contents.
 
-    Such a file may be removed under the folder's lock; every other is the user's.
+    Such a file may be removed under the folder's lock; every other is the user's. Raises
+    ``NoPermission`` or ``StoreError`` where it could not be read.
     """
     head = _head_of(path.name, shards)
-    return bool(head) and may_begin(path, head)
+    return bool(head) and _begins(path, head)
 
 
 def temporaries_in(folder: Path, shards: int) -> list[Path]:
@@ -138,19 +139,32 @@ def _is_known(path: Path) -> bool:
 
 def may_begin(path: Path, head: bytes) -> bool:
     """Whether a file begins with ``head``, or was cut, or lost to zeros, before its end."""
-    begun = None if path.is_symlink() else _start_of(path, len(head))
-    return begun is not None and head.startswith(begun.rstrip(b"\0"))
+    try:
+        return _begins(path, head)
+    except DeepfeatError:
+        return False
+
+
+def _begins(path: Path, head: bytes) -> bool:
+    try:
+        return head.startswith(_read_start(path, len(head)).rstrip(b"\0"))
+    except (DataMissing, StoreDamaged):  # gone, or no file
+        return False
 
 
 def _start_of(path: Path, most: int) -> bytes | None:
     """The first bytes, at most so many; None where it is no file that can be read."""
     try:
-        descriptor = open_regular(path)
+        return _read_start(path, most)
     except DeepfeatError:
         return None
+
+
+def _read_start(path: Path, most: int) -> bytes:
+    descriptor = open_regular(path, follow=False)
     try:
         return os.pread(descriptor, most, 0)
-    except OSError:
-        return None
+    except OSError as error:
+        raise unreadable(path, error) from error
     finally:
         os.close(descriptor)

@@ -23,11 +23,13 @@ NONE = -1  # no descriptor has this number
 
 @dataclass
 class Held:
-    """A folder by its name and by descriptors: its own, and that of its lock."""
+    """A folder by its name and by descriptors: its own, and that of its lock; its manifest."""
 
     folder: Path
     directory: int
     lock: int | None  # None: without a lock
+    text: bytes | None = None  # of the manifest as it was read or written last
+    stamp: tuple[int, int, int] | None = None
 
     def is_still(self) -> bool:
         """Whether folder and lock are those that are held. Raises ``OSError`` where one is gone."""
@@ -42,13 +44,12 @@ class Held:
         Raises
         ------
         StoreLocked
-            Another folder, or another lock, has its name.
+            Another folder or lock has its name, or another run committed to it.
         StoreError
             It is gone, or the disk failed.
         """
         try:
-            if not self.is_still():
-                raise _replaced(self.folder)
+            is_ours = self.is_still() and self._is_manifest_ours()
         except (FileNotFoundError, NotADirectoryError) as error:
             if os.path.lexists(self.folder):
                 raise _replaced(self.folder) from error
@@ -59,17 +60,27 @@ class Held:
             ) from error
         except OSError as error:
             raise unreadable(self.folder, error) from error
-
-    def check_manifest(self, manifest: Manifest) -> None:
-        """``check``, and ``manifest`` is what stands there: no other run has committed to it."""
-        self.check()
-        text = manifest.to_bytes()
-        try:
-            is_ours = read_small(self.folder / MANIFEST, len(text)) == text
-        except (DataMissing, StoreDamaged):
-            is_ours = False
         if not is_ours:
             raise _replaced(self.folder)
+
+    def _is_manifest_ours(self) -> bool:
+        if self.text is None or _stamp(self.folder) == self.stamp:
+            return True
+        try:  # file systems of a network round times later
+            return read_small(self.folder / MANIFEST, len(self.text)) == self.text
+        except (DataMissing, StoreDamaged):
+            return False
+
+    def know(self, manifest: Manifest | None) -> None:
+        """From here on ``manifest`` has to stand in the folder; with None, whatever does."""
+        self.text = None if manifest is None else manifest.to_bytes()
+        self.stamp = None if manifest is None else _stamp(self.folder)
+
+    def save(self, manifest: Manifest) -> None:
+        """Commit: replace the manifest of the folder, unless it is another's."""
+        self.check()
+        manifest.save(self.folder)
+        self.know(manifest)
 
     def release(self) -> None:
         """Let go of both; the lock is then free."""
@@ -96,6 +107,12 @@ def hold(folder: Path, lock: int | None) -> Held:
         held.release()
         raise unreadable(folder, error) from error
     return held
+
+
+def _stamp(folder: Path) -> tuple[int, int, int]:
+    """Inode, bytes and time of modification of the manifest."""
+    found = os.lstat(folder / MANIFEST)  # noqa: PTH116
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _replaced(folder: Path) -> StoreLocked:

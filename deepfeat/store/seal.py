@@ -17,10 +17,10 @@ import blake3
 import numpy as np
 
 from deepfeat import files
-from deepfeat.errors import NotEnoughSpace, StoreDamaged
+from deepfeat.errors import DeepfeatError, NotEnoughSpace, StoreDamaged
 from deepfeat.store.again import with_advice
 from deepfeat.store.blocks import Walked, digest_of, read_header
-from deepfeat.store.committed import check_planned, check_shard, frozen_plan
+from deepfeat.store.committed import check_planned, check_shard, frozen_plan, load_identity
 from deepfeat.store.folder import is_ours
 from deepfeat.store.held import Held
 from deepfeat.store.identity import Identity, canonical_json
@@ -46,8 +46,9 @@ def seal(held: Held, target: Path, manifest: Manifest, *, with_read_back: bool =
     CannotCreate
         A file has come under the name ``target``; both stay.
     """
-    folder, check = held.folder, partial(held.check_manifest, manifest)
-    check()
+    folder = held.folder
+    held.check()
+    load_identity(folder, manifest)
     plan, frozen = frozen_plan(folder, manifest)
     shards = [_checked(folder, manifest, plan, frozen, n) for n in range(plan.shards)]
     digests = {
@@ -108,7 +109,7 @@ def seal(held: Held, target: Path, manifest: Manifest, *, with_read_back: bool =
             yield block
 
     pieces = partial(layout.pieces, contents)
-    put(target, "sealed", pieces, with_read_back=with_read_back, check=check)
+    put(target, "sealed", pieces, with_read_back=with_read_back, check=held.check)
 
 
 def _small_order() -> list[str]:
@@ -174,7 +175,7 @@ def remove_folder(held: Held, shards: int) -> None:
     """
     folder = held.folder
     last = (MANIFEST, LOCK)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, DeepfeatError):
         for path in sorted(folder.iterdir()):
             if path.name not in last and is_ours(path, shards):
                 held.check()
@@ -182,6 +183,7 @@ def remove_folder(held: Held, shards: int) -> None:
         files.fsync_folder(folder)  # else a power loss may keep the shards and lose the manifest
         for name in last:
             held.check()
+            held.know(None)
             files.remove(folder / name)
         folder.rmdir()
         files.fsync_folder(folder.parent)

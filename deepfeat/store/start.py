@@ -165,8 +165,7 @@ def begin(held: Held, given: Given, *, accept_environment: bool, with_read_back:
         check=held.check,
     )
     manifest = Manifest(given.identity.sha256, header.blake3)
-    held.check()
-    manifest.save(folder)
+    held.save(manifest)
     return Begun(plan, manifest, given.dimensions, given.environment, given.facts, False, {})
 
 
@@ -181,6 +180,7 @@ def _clear(held: Held, shards: int, written: Iterable[str]) -> None:
 def _resume(held: Held, given: Given, *, accept_environment: bool) -> Begun:
     folder = held.folder
     manifest = load_manifest(folder)
+    held.know(manifest)
     stored = load_identity(folder, manifest)
     check_identity(folder, stored, given.identity)
     plan, contents = frozen_plan(folder, manifest)
@@ -203,8 +203,7 @@ def _resume(held: Held, given: Given, *, accept_environment: bool) -> Begun:
         check_entry(folder, entry)
     _clear(held, plan.shards, [entry.name for entry in manifest.entries.values()])
     if gone:
-        held.check()
-        manifest.save(folder)
+        held.save(manifest)
     accepted = [environment, dict(given.environment)] if accept_environment else [environment]
     manifest = _adopt(held, manifest, plan, accepted)
     facts = contents.provenance["facts"]
@@ -248,10 +247,10 @@ def _adopt(
             )
         except StoreDamaged:
             is_fit = False
-        held.check()
         if is_fit:
             manifest = manifest.with_entry(entry_of(contents))
-            manifest.save(folder)
+            held.save(manifest)
         else:
+            held.check()
             files.remove(path)
     return manifest
