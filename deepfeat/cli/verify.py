@@ -11,7 +11,7 @@ from deepfeat.cli.table import facts, size
 from deepfeat.terminal import answer
 
 
-@click.command(epilog=exits(0, 64, 65, 66, 70, 74, 77))
+@click.command(epilog=exits(0, 64, 65, 66, 70, 74, 75, 77))
 @click.argument("store")
 @click.option("--deep", is_flag=True, help="Read every byte and value against its checksum.")
 @with_output_options

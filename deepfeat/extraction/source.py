@@ -11,7 +11,7 @@ from pathlib import Path
 from deepfeat.datasets.csv_file import list_csv
 from deepfeat.datasets.dataset import DataSet, Entry
 from deepfeat.datasets.listing import EXTENSIONS, Listing, list_folder
-from deepfeat.errors import DataError, DataMissing, UsageError
+from deepfeat.errors import DataError, DataMissing, NoPermission, UsageError
 from deepfeat.extraction.decoding import Task
 from deepfeat.extraction.request import Selection
 from deepfeat.store.plan import Listed
@@ -94,6 +94,8 @@ def open_source(source: str | os.PathLike[str] | DataSet, selection: Selection) 
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
+    except PermissionError as error:
+        raise NoPermission(f"'{path}' may not be read", advice="Check its permissions.") from error
     except OSError as error:  # a name that is too long
         raise DataMissing(f"there is no '{path}'", found=str(error.strerror)) from error
 

@@ -15,7 +15,7 @@ def is_gone(path: Path) -> bool:
     """Whether nothing has this name. Raises ``StoreError`` where that cannot be told."""
     try:
         os.lstat(path)  # noqa: PTH116  (Path.exists takes an I/O error for an absence)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError as error:
         raise unreadable(path, error) from error

@@ -8,7 +8,6 @@ goes on, and ends with the same bytes as a run that was never interrupted.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 from deepfeat.errors import DeepfeatError
 from deepfeat.status import CASES, Status
 from deepfeat.store.again import with_advice
+from deepfeat.store.held import Held
 from deepfeat.store.identity import canonical_json
 from deepfeat.store.layout import HEADER_BYTES, SCHEMA, key_array, printable
 from deepfeat.store.manifest import Manifest, entry_for, shard_name
@@ -41,7 +41,7 @@ class Work:
     given: Given
     begun: Begun
     manifest: Manifest
-    descriptor: int | None  # holds the lock
+    held: Held
     with_read_back: bool
 
 
@@ -156,7 +156,8 @@ class StoreWriter:
             attributes, {"provenance": np.array(canonical_json(provenance)), **arrays}
         )
         path = work.folder / shard_name(number)
-        header = put(path, "shard", pieces, with_read_back=work.with_read_back)
+        check = work.held.check
+        header = put(path, "shard", pieces, with_read_back=work.with_read_back, check=check)
         entry = entry_for(
             number,
             arrays["items/status"],
@@ -165,7 +166,7 @@ class StoreWriter:
         )
         manifest = work.manifest.with_entry(entry)
         with as_store_error(work.folder):
-            manifest.save(work.folder)
+            work.held.save(manifest)
         work.manifest = manifest
         before = work.begun.gone.get(number)
         if before is not None and before.blake3 != entry.blake3:
@@ -190,8 +191,8 @@ class StoreWriter:
         with as_store_error(self.path):
             self._report(is_finished=True)
             if self.form == "sealed":
-                seal(work.folder, self.path, work.manifest, with_read_back=work.with_read_back)
-                remove_work(work.folder, self.path)
+                seal(work.held, self.path, work.manifest, with_read_back=work.with_read_back)
+                remove_work(work.held, self.path)
         if self.form == "sealed":
             self._release()
             self._work = None
@@ -199,7 +200,8 @@ class StoreWriter:
     def discard(self) -> None:
         """Remove a store that was begun, with its plan, unless something is committed to it."""
         if self._work is not None and not self._work.manifest.entries:
-            remove_folder(self._work.folder)
+            self._work.held.check()
+            remove_folder(self._work.held, self.plan.shards)
             self._release()
             self._work = None
 
@@ -222,6 +224,7 @@ class StoreWriter:
     def _report(self, *, is_finished: bool) -> None:
         if self._work is None or self._is_reported:
             return
+        self._work.held.check()
         with as_store_error(self.path):
             path = report_path(self.path, self.form, "failures.csv")
             write_failures(path, self._holes(self._work))
@@ -248,6 +251,5 @@ class StoreWriter:
                     yield Hole(printable(one.key), int(status), int(size), detail)
 
     def _release(self) -> None:
-        if self._work is not None and self._work.descriptor is not None:
-            os.close(self._work.descriptor)
-            self._work.descriptor = None
+        if self._work is not None:
+            self._work.held.release()

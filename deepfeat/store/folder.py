@@ -7,16 +7,16 @@ perhaps only begun under its temporary name. Nothing else is taken over, and no 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from deepfeat import files
-from deepfeat.errors import CannotCreate, DeepfeatError
-from deepfeat.store.blocks import open_regular, read_header
+from deepfeat.errors import CannotCreate, DataMissing, DeepfeatError, StoreDamaged
+from deepfeat.store.blocks import open_regular, read_header, unreadable
 from deepfeat.store.identity import Identity
 from deepfeat.store.layout import MAGIC
 from deepfeat.store.lock import LOCK, SIGNATURE
-from deepfeat.store.manifest import MANIFEST, SHARD
+from deepfeat.store.manifest import MANIFEST, SHARD, shard_name
 from deepfeat.store.plan import PLAN
 from deepfeat.store.reports import REPORTS
 
@@ -24,6 +24,7 @@ IDENTITY = "identity.json"
 LARGEST_IDENTITY = 1 << 20
 NAMES = (LOCK, PLAN, IDENTITY, MANIFEST, *REPORTS)
 HEADS = {IDENTITY: b'{"image":{', PLAN: MAGIC.encode(), MANIFEST: b'{"deepfeat":"store 1"'}
+SHARD_HEAD = f"{MAGIC}\nform shard\n".encode()
 BEGUN = {LOCK: SIGNATURE, **{files.TEMPORARY + name: head for name, head in HEADS.items()}}
 
 
@@ -72,9 +73,42 @@ def links_in(folder: Path, is_meant: Callable[[str], bool] = is_promised) -> lis
         return sorted(Path(one.path) for one in found if one.is_symlink() and is_meant(one.name))
 
 
-def temporaries_in(folder: Path) -> list[Path]:
+def is_ours(path: Path, shards: int) -> bool:
+    """Whether a run of so many shards wrote the file, or began to: by its name and its contents.
+
+    Such a file may be removed under the folder's lock; every other is the user's. Raises
+    ``NoPermission`` or ``StoreError`` where it could not be read.
+    """
+    head = _head_of(path.name, shards)
+    return bool(head) and _begins(path, head)
+
+
+def temporaries_in(folder: Path, shards: int) -> list[Path]:
     """What an interrupted writer left aside. It may only be removed under the folder's lock."""
-    return sorted(path for path in folder.iterdir() if _is_temporary(path.name))
+    aside = [path for path in folder.iterdir() if path.name.startswith(files.TEMPORARY)]
+    return sorted(path for path in aside if is_ours(path, shards))
+
+
+def check_way(folder: Path, shards: int, written: Iterable[str]) -> None:
+    """Raises ``CannotCreate`` where something that is none of ours has a name that a run of so
+    many shards writes, unless it is one of ``written``: those are never written again."""
+    known = {LOCK, *HEADS, *REPORTS, *written}
+    for path in sorted(folder.iterdir()):
+        is_name = path.name not in known and _head_of(path.name, shards)
+        if is_name and not is_ours(path, shards):
+            raise CannotCreate(
+                f"'{path}' is none of ours, and in the way of the store in '{folder}'",
+                advice="Move it away and run the same command again; nothing was touched.",
+            )
+
+
+def _head_of(name: str, shards: int) -> bytes:
+    """How the file of this name begins in a store of so many shards; empty if there is none."""
+    name = name.removeprefix(files.TEMPORARY)
+    if SHARD.fullmatch(name):
+        number = int(name.removesuffix(".h5"))
+        return SHARD_HEAD if number < shards and name == shard_name(number) else b""
+    return {**HEADS, **REPORTS}.get(name, b"")
 
 
 def _is_name(name: str) -> bool:
@@ -105,19 +139,32 @@ def _is_known(path: Path) -> bool:
 
 def may_begin(path: Path, head: bytes) -> bool:
     """Whether a file begins with ``head``, or was cut, or lost to zeros, before its end."""
-    begun = None if path.is_symlink() else _start_of(path, len(head))
-    return begun is not None and head.startswith(begun.rstrip(b"\0"))
+    try:
+        return _begins(path, head)
+    except DeepfeatError:
+        return False
+
+
+def _begins(path: Path, head: bytes) -> bool:
+    try:
+        return head.startswith(_read_start(path, len(head)).rstrip(b"\0"))
+    except (DataMissing, StoreDamaged):  # gone, or no file
+        return False
 
 
 def _start_of(path: Path, most: int) -> bytes | None:
     """The first bytes, at most so many; None where it is no file that can be read."""
     try:
-        descriptor = open_regular(path)
+        return _read_start(path, most)
     except DeepfeatError:
         return None
+
+
+def _read_start(path: Path, most: int) -> bytes:
+    descriptor = open_regular(path, follow=False)
     try:
         return os.pread(descriptor, most, 0)
-    except OSError:
-        return None
+    except OSError as error:
+        raise unreadable(path, error) from error
     finally:
         os.close(descriptor)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,17 @@ from numpy.typing import NDArray
 from deepfeat.errors import DataMissing, StoreDamaged, StoreLocked
 from deepfeat.store.again import with_advice
 from deepfeat.store.blocks import Walked
-from deepfeat.store.committed import check_entry, frozen_plan, is_planned, load_identity
+from deepfeat.store.committed import (
+    check_entry,
+    check_planned,
+    check_shard,
+    dimension_of,
+    frozen_plan,
+    load_identity,
+)
 from deepfeat.store.folder import links_in
 from deepfeat.store.identity import STORE_DTYPES, Identity
-from deepfeat.store.layout import ITEM_TABLES, descriptor_path
+from deepfeat.store.layout import ITEM_TABLES
 from deepfeat.store.manifest import MANIFEST, load_manifest
 from deepfeat.store.place import in_motion, looks
 from deepfeat.store.seal import environments
@@ -82,7 +88,7 @@ def _sealed(path: Path) -> Parts:
         contents.identity,
         {name: contents.provenance[name] for name in sorted(contents.provenance)},
         contents.items,
-        {layer: _dimension(contents, layer) for layer in contents.identity.network.layers},
+        {layer: dimension_of(contents, layer) for layer in contents.identity.network.layers},
         True,
         len(contents.items["key"]),
     )
@@ -106,8 +112,7 @@ def _directory(path: Path) -> Parts:
         with with_advice(path / entry.name, entry.rows):
             contents = load(path / entry.name, "shard")
             check_shard(contents, number, identity, dimensions)
-            if not is_planned(contents, plan, number):
-                raise StoreDamaged(f"'{path / entry.name}' holds other images than the plan")
+            check_planned(contents, plan, number)
         shards.append(contents)
     files = tuple(contents.walked for contents in shards)
     provenance = {
@@ -133,27 +138,3 @@ def _empty(frozen: Contents, name: str) -> NDArray[Any]:
     """A column without rows, so that a store without committed shards has columns too."""
     kind, tail = ITEM_TABLES["shard"][name]
     return np.empty((0, *tail), frozen.items["key"].dtype if kind == "S" else kind)
-
-
-def check_shard(
-    contents: Contents, number: int, identity: Identity, dimensions: Mapping[str, int]
-) -> None:
-    """The shard belongs to this store and to this place of it. Raises ``StoreDamaged``."""
-    path, walked = contents.walked.path, contents.walked
-    if walked.attributes["shard"] != number:
-        found = str(walked.attributes["shard"])
-        raise StoreDamaged(f"'{path}' is another shard", expected=str(number), found=found)
-    if contents.identity.sha256 != identity.sha256:
-        raise StoreDamaged(
-            f"'{path}' belongs to another store: its identity differs",
-            expected=identity.sha256,
-            found=contents.identity.sha256,
-        )
-    for layer, dimension in dimensions.items():
-        if (width := _dimension(contents, layer)) != dimension:
-            raise StoreDamaged(f"'{path}': layer '{layer}' has {width} channels, not {dimension}")
-
-
-def _dimension(contents: Contents, layer: str) -> int:
-    name = descriptor_path(layer, contents.identity.columns[0])
-    return contents.walked.blocks[name].shape[1]

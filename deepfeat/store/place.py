@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepfeat.errors import DataMissing, NoPermission, StoreLocked
+from deepfeat.store.again import is_gone
 from deepfeat.store.folder import has_only_begun, is_promised
 
 LOOKS = 5
@@ -69,8 +70,8 @@ def in_motion(path: Path) -> StoreLocked:
 
 def _place_of(path: Path) -> Path:
     work = path.with_name(path.name + ".work")
-    place = work if not os.path.lexists(path) and work.is_dir() else path
-    if not os.path.lexists(place):
+    place = work if is_gone(path) and work.is_dir() else path
+    if is_gone(place):
         raise DataMissing(f"there is no store '{path}'", advice="Check the path.")
     try:
         if not place.is_dir() or not has_only_begun(place):

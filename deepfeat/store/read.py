@@ -44,7 +44,7 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     StoreLocked
         It changed all the time while it was opened.
     """
-    return Store(parts_of(Path(path)))
+    return Store(parts_of(Path(path).absolute()))  # wherever the process goes meanwhile
 
 
 class Store:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +17,40 @@ import blake3
 import numpy as np
 
 from deepfeat import files
-from deepfeat.errors import NotEnoughSpace, StoreDamaged
+from deepfeat.errors import DeepfeatError, NotEnoughSpace, StoreDamaged
 from deepfeat.store.again import with_advice
 from deepfeat.store.blocks import Walked, digest_of, read_header
-from deepfeat.store.folder import IDENTITY, temporaries_in
+from deepfeat.store.committed import check_planned, check_shard, frozen_plan, load_identity
+from deepfeat.store.folder import is_ours
+from deepfeat.store.held import Held
 from deepfeat.store.identity import Identity, canonical_json
 from deepfeat.store.layout import ITEM_TABLES, ROWS, SCHEMA, descriptor_path
 from deepfeat.store.lock import LOCK
 from deepfeat.store.manifest import MANIFEST, SHARD, Manifest, load_manifest, shard_name
-from deepfeat.store.plan import PLAN, load_plan
+from deepfeat.store.plan import Plan
 from deepfeat.store.shard import bytes_of, lay_out, put
-from deepfeat.store.strict import walk
-from deepfeat.store.values import load
+from deepfeat.store.values import Contents, load
 
 
-def seal(folder: Path, target: Path, manifest: Manifest, *, with_read_back: bool = True) -> None:
-    """Copy the shards of ``folder`` into the sealed file ``target``; the shards stay.
+def seal(held: Held, target: Path, manifest: Manifest, *, with_read_back: bool = True) -> None:
+    """Copy the shards of a folder into the sealed file ``target``; the shards stay.
 
     Raises
     ------
     StoreDamaged
-        A shard is not what the manifest says; nothing was published.
+        A shard, the plan or the identity is not what the manifest says; nothing was published.
+    StoreLocked
+        The folder, or what is in it, was replaced.
     NotEnoughSpace, StoreError
         The disk is too full, or failed; the shards are untouched.
     CannotCreate
         A file has come under the name ``target``; both stay.
     """
-    plan, frozen = load_plan(folder / PLAN)
-    shards = [_checked(folder, manifest, number) for number in range(plan.shards)]
+    folder = held.folder
+    held.check()
+    load_identity(folder, manifest)
+    plan, frozen = frozen_plan(folder, manifest)
+    shards = [_checked(folder, manifest, plan, frozen, n) for n in range(plan.shards)]
     digests = {
         (shard.path, name): blake3.blake3(bytes_of(shard.array(name))).digest()
         for shard in shards
@@ -101,7 +108,8 @@ def seal(folder: Path, target: Path, manifest: Manifest, *, with_read_back: bool
                 raise StoreDamaged(f"'{shard.path}' changed while it was copied, at '/{name}'")
             yield block
 
-    put(target, "sealed", lambda: layout.pieces(contents), with_read_back=with_read_back)
+    pieces = partial(layout.pieces, contents)
+    put(target, "sealed", pieces, with_read_back=with_read_back, check=held.check)
 
 
 def _small_order() -> list[str]:
@@ -117,13 +125,17 @@ def _descriptors(identity: Identity) -> list[str]:
     ]
 
 
-def _checked(folder: Path, manifest: Manifest, number: int) -> Walked:
+def _checked(folder: Path, manifest: Manifest, plan: Plan, frozen: Contents, number: int) -> Walked:
+    """A shard whose every byte was committed, and whose rows are those of the plan's images."""
     path = folder / shard_name(number)
     entry = manifest.entries[number]
     with with_advice(path, entry.rows):
         if read_header(path).blake3 != entry.blake3 or digest_of(path) != entry.blake3:
             raise StoreDamaged(f"'{path}' is not the file that was committed: its checksum differs")
-        return walk(path)
+        contents = load(path, "shard")
+        check_shard(contents, number, frozen.identity, frozen.provenance["dimensions"])
+        check_planned(contents, plan, number)
+        return contents.walked
 
 
 def environments(shards: Sequence[Walked]) -> list[dict[str, Any]]:
@@ -143,25 +155,35 @@ def environments(shards: Sequence[Walked]) -> list[dict[str, Any]]:
     ]
 
 
-def remove_work(folder: Path, target: Path) -> None:
+def remove_work(held: Held, target: Path) -> None:
     """Remove the directory that ``target`` was sealed from: the manifest last, then the lock.
 
     Leaves it where it is not the one: its plan differs. What stays after an error or a kill is
     removed by the next start.
     """
     sealed = load(target, "sealed")
-    if is_origin(folder, sealed.provenance["plan"]):
-        remove_folder(folder)
+    plan = sealed.provenance["plan"]
+    if is_origin(held.folder, plan):
+        remove_folder(held, -(-len(sealed.items["key"]) // max(1, int(plan["shard_images"]))))
 
 
-def remove_folder(folder: Path) -> None:
-    """Remove a directory of shards: the manifest last, then the lock; foreign files stay."""
-    shards = sorted(path for path in folder.iterdir() if SHARD.fullmatch(path.name))
-    with contextlib.suppress(OSError):
-        for path in (*shards, *temporaries_in(folder), folder / PLAN, folder / IDENTITY):
-            files.remove(path)
+def remove_folder(held: Held, shards: int) -> None:
+    """Remove a directory of so many shards: the manifest last, then the lock.
+
+    A file that is none of ours stays, whatever its name, and the directory with it. Nothing is
+    removed by a name that leads elsewhere by now.
+    """
+    folder = held.folder
+    last = (MANIFEST, LOCK)
+    with contextlib.suppress(OSError, DeepfeatError):
+        for path in sorted(folder.iterdir()):
+            if path.name not in last and is_ours(path, shards):
+                held.check()
+                files.remove(path)
         files.fsync_folder(folder)  # else a power loss may keep the shards and lose the manifest
-        for name in (MANIFEST, LOCK):
+        for name in last:
+            held.check()
+            held.know(None)
             files.remove(folder / name)
         folder.rmdir()
         files.fsync_folder(folder.parent)

@@ -30,6 +30,16 @@ from deepfeat.store.strict import walk
 
 JOINED_BYTES = 1 << 16
 ALIGNMENT = 64  # bytes; so that memory maps of any of our types are aligned
+IN_THE_WAY = "Move away what has this name, or the name of the file aside ('.tmp-...')"
+ALLOWED = "Check the permissions of the folder"
+TO_DO = {  # before a run goes on, by what the operating system said
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room"),
+    errno.EFBIG: "Use a disk that takes larger files",
+    **dict.fromkeys((errno.EIO, errno.ESTALE), "Check the disk or the network"),
+    **dict.fromkeys((errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENOTEMPTY), IN_THE_WAY),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), ALLOWED),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "Put back the folder that was moved or removed"),
+}
 Attributes = Mapping[str, int | str]
 Pieces = Iterable[bytes | memoryview]
 
@@ -117,8 +127,11 @@ def put(
     pieces: Callable[[], Pieces],
     *,
     with_read_back: bool = True,
+    check: Callable[[], None],
 ) -> Header:
     """Write a file of a store under its name, durably; ``pieces`` gives what follows the header.
+
+    ``check`` is called before it is begun and before it gets its name, and raises where it may not.
 
     After an I/O error the temporary file is abandoned and all is written anew, once: a second
     fsync of the same file may report success for pages that the kernel has dropped.
@@ -132,7 +145,7 @@ def put(
     """
     for attempt in (1, 2):
         try:
-            return _put_once(path, form, pieces, with_read_back)
+            return _put_once(path, form, pieces, with_read_back, check)
         except OSError as error:
             if error.errno != errno.EIO or attempt == 2:
                 raise failed(path, error) from error
@@ -141,10 +154,11 @@ def put(
 
 def failed(path: Path, error: OSError) -> StoreError:
     """The ``StoreError`` (exit status 74) for an ``OSError`` while ``path`` was written."""
+    what = TO_DO.get(error.errno or 0, "Make room or check the disk")
     return StoreError(
         f"'{path}' could not be written: {error.strerror or error}",
-        advice="What was reported as done is safe. Make room or check the disk, then run the same "
-        "command again: it continues.",
+        advice=f"What was reported as done is safe. {what}, then run the same command again: it "
+        "continues.",
     )
 
 
@@ -157,7 +171,13 @@ def as_store_error(path: Path) -> Iterator[None]:
         raise failed(path, error) from error
 
 
-def _put_once(path: Path, form: str, pieces: Callable[[], Pieces], with_read_back: bool) -> Header:
+def _put_once(
+    path: Path,
+    form: str,
+    pieces: Callable[[], Pieces],
+    with_read_back: bool,
+    check: Callable[[], None],
+) -> Header:
     digest = blake3.blake3()
     length = 0
     headers: list[Header] = []
@@ -174,13 +194,21 @@ def _put_once(path: Path, form: str, pieces: Callable[[], Pieces], with_read_bac
         headers.append(Header(form, length, digest.hexdigest()))
         return headers[0].to_bytes()
 
+    check()
     is_sealed = form == "sealed"  # nobody writes it again: read-only, which keeps accidents away
     aside = files.write_aside(path, counted(), head, 0o444 if is_sealed else 0o666)
     try:
         if with_read_back:
             read_back(aside, headers[0])
     except BaseException:
+        check()  # else what lies there may be another run's
         files.remove(aside)
+        raise
+    try:
+        check()
+    except DeepfeatError:
+        if _begins_with(aside, headers[0]):
+            files.remove(aside)
         raise
     if not is_sealed:
         files.publish(aside, path)
@@ -195,6 +223,14 @@ def _put_once(path: Path, form: str, pieces: Callable[[], Pieces], with_read_bac
                 advice="Move it away and run the same command again: it continues.",
             ) from error
     return headers[0]
+
+
+def _begins_with(path: Path, header: Header) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(HEADER_BYTES) == header.to_bytes()
+    except OSError:
+        return False
 
 
 def _is_whole(path: Path, header: Header) -> bool:

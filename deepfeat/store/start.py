@@ -6,7 +6,7 @@ target, and nothing is created before the arguments and the free space have been
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,15 @@ from deepfeat.store.committed import (
     is_planned,
     load_identity,
 )
-from deepfeat.store.folder import IDENTITY, check_folder, temporaries_in
+from deepfeat.store.folder import (
+    IDENTITY,
+    check_folder,
+    check_way,
+    is_ours,
+    may_begin,
+    temporaries_in,
+)
+from deepfeat.store.held import Held
 from deepfeat.store.identity import STORE_DTYPES, Identity, differences, unequal
 from deepfeat.store.manifest import (
     MANIFEST,
@@ -32,6 +40,7 @@ from deepfeat.store.manifest import (
     shard_name,
 )
 from deepfeat.store.plan import PLAN, Plan, plan_arrays, plan_pieces
+from deepfeat.store.reports import REPORTS, report_path
 from deepfeat.store.shard import put
 from deepfeat.store.values import load
 
@@ -77,6 +86,17 @@ def check_target(path: Path, folder: Path) -> None:
         check_folder(folder)
 
 
+def check_reports(target: Path, form: str) -> None:
+    """Refuse to write over a report that is the user's. Raises ``CannotCreate``."""
+    for name, head in REPORTS.items():
+        path = report_path(target, form, name)
+        if path.is_file() and not path.is_symlink() and not may_begin(path, head):
+            raise CannotCreate(
+                f"'{path}' is none of ours: the run would write its report there",
+                advice="Move it away, or choose another name; it was not touched.",
+            )
+
+
 def check_space(folder: Path, form: str, given: Given) -> None:
     """Rows, twice if they will be sealed, and 2 %. Raises ``NotEnoughSpace``."""
     if given.plan is None:
@@ -109,7 +129,7 @@ def make_folder(folder: Path) -> None:
         raise CannotCreate(f"'{folder}' cannot be made: {error.strerror}") from error
 
 
-def begin(folder: Path, given: Given, *, accept_environment: bool, with_read_back: bool) -> Begun:
+def begin(held: Held, given: Given, *, accept_environment: bool, with_read_back: bool) -> Begun:
     """Freeze a plan in an empty folder, or take up the one that is there. Under the lock.
 
     Raises
@@ -119,9 +139,10 @@ def begin(folder: Path, given: Given, *, accept_environment: bool, with_read_bac
     StoreDamaged
         A file of the folder is not what the manifest says.
     """
+    folder = held.folder
+    held.check()
     if (folder / MANIFEST).exists():
-        _remove_temporaries(folder)
-        return _resume(folder, given, accept_environment=accept_environment)
+        return _resume(held, given, accept_environment=accept_environment)
     if shards := sorted(path.name for path in folder.iterdir() if SHARD.fullmatch(path.name)):
         raise StoreDamaged(
             f"'{folder}' holds shards such as '{shards[0]}' but no {MANIFEST}",
@@ -130,29 +151,36 @@ def begin(folder: Path, given: Given, *, accept_environment: bool, with_read_bac
     plan = given.plan
     if plan is None:
         raise DataMissing(
-            f"'{folder}' holds no plan to continue", advice="List the source: without --no-scan."
+            f"'{folder}' holds no plan to continue", advice="Its images have to be listed first."
         )
-    _remove_temporaries(folder)
+    _clear(held, plan.shards, ())
     arrays = plan_arrays(plan, given.identity, given.environment, given.facts, given.dimensions)
+    held.check()
     files.replace(folder / IDENTITY, [given.identity.canonical()])
     header = put(
         folder / PLAN,
         "plan",
         lambda: plan_pieces(plan, given.identity, arrays),
         with_read_back=with_read_back,
+        check=held.check,
     )
     manifest = Manifest(given.identity.sha256, header.blake3)
-    manifest.save(folder)
+    held.save(manifest)
     return Begun(plan, manifest, given.dimensions, given.environment, given.facts, False, {})
 
 
-def _remove_temporaries(folder: Path) -> None:
-    for path in temporaries_in(folder):
+def _clear(held: Held, shards: int, written: Iterable[str]) -> None:
+    """Remove what a killed run left aside. Raises ``CannotCreate`` for what is in the way."""
+    check_way(held.folder, shards, written)
+    for path in temporaries_in(held.folder, shards):
+        held.check()
         files.remove(path)
 
 
-def _resume(folder: Path, given: Given, *, accept_environment: bool) -> Begun:
+def _resume(held: Held, given: Given, *, accept_environment: bool) -> Begun:
+    folder = held.folder
     manifest = load_manifest(folder)
+    held.know(manifest)
     stored = load_identity(folder, manifest)
     check_identity(folder, stored, given.identity)
     plan, contents = frozen_plan(folder, manifest)
@@ -173,10 +201,11 @@ def _resume(folder: Path, given: Given, *, accept_environment: bool) -> Begun:
     manifest = manifest.without(gone)
     for entry in manifest.entries.values():
         check_entry(folder, entry)
+    _clear(held, plan.shards, [entry.name for entry in manifest.entries.values()])
     if gone:
-        manifest.save(folder)
+        held.save(manifest)
     accepted = [environment, dict(given.environment)] if accept_environment else [environment]
-    manifest = _adopt(folder, manifest, plan, accepted)
+    manifest = _adopt(held, manifest, plan, accepted)
     facts = contents.provenance["facts"]
     return Begun(plan, manifest, dimensions, environment, facts, True, gone)
 
@@ -197,32 +226,31 @@ def table_of(differing: list[tuple[str, object, object]]) -> list[str]:
 
 
 def _adopt(
-    folder: Path, manifest: Manifest, plan: Plan, accepted: list[Mapping[str, object]]
+    held: Held, manifest: Manifest, plan: Plan, accepted: list[Mapping[str, object]]
 ) -> Manifest:
-    """Commit shards that were finished but not reported; remove what does not fit."""
+    """Commit shards that were finished but not reported; of ours, remove what does not fit."""
+    folder = held.folder
+    named = {entry.name for entry in manifest.entries.values()}
     for path in sorted(folder.iterdir()):
-        if not SHARD.fullmatch(path.name) or path.name in {
-            entry.name for entry in manifest.entries.values()
-        }:
+        is_shard = SHARD.fullmatch(path.name) and path.name not in named
+        if not is_shard or not is_ours(path, plan.shards):
             continue
-        if path.is_dir():
-            continue  # not ours
         try:
             contents = load(path, "shard")
             number = int(contents.walked.attributes["shard"])
-            is_ours = (
+            is_fit = (
                 path.name == shard_name(number)
-                and 0 <= number < plan.shards
                 and digest_of(path) == contents.walked.header.blake3
                 and contents.identity.sha256 == manifest.identity
                 and contents.provenance["environment"] in accepted
                 and is_planned(contents, plan, number)
             )
         except StoreDamaged:
-            is_ours = False
-        if is_ours:
+            is_fit = False
+        if is_fit:
             manifest = manifest.with_entry(entry_of(contents))
-            manifest.save(folder)
+            held.save(manifest)
         else:
+            held.check()
             files.remove(path)
     return manifest

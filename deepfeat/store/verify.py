@@ -23,15 +23,16 @@ from deepfeat.store.again import with_advice
 from deepfeat.store.blocks import OPENED_FOR_WRITING, digest_of, read_header
 from deepfeat.store.committed import (
     check_entry,
+    check_planned,
+    check_shard,
     entry_of,
     frozen_plan,
-    is_planned,
     load_identity,
 )
 from deepfeat.store.folder import IDENTITY, links_in
 from deepfeat.store.identity import Identity
+from deepfeat.store.layout import HEADER_BYTES
 from deepfeat.store.manifest import MANIFEST, SHARD, Entry, load_manifest
-from deepfeat.store.parts import check_shard
 from deepfeat.store.place import in_motion, looks
 from deepfeat.store.plan import PLAN, Plan
 from deepfeat.store.values import Contents, load
@@ -74,12 +75,26 @@ def _report(place: Path, deep: bool, found: Findings) -> dict[str, Any]:
         "store": str(place),
         "deep": deep,
         "files": len(found.files),
-        "bytes": sum(file.stat().st_size for file in found.files if file.is_file()),
+        "bytes": sum(map(_read_of, found.files)),
         "damaged": found.damaged,
         "orphans": found.orphans,
         "ok": not found.damaged,
         "exit_status": min(found.statuses, default=0),  # damage before what could not be read
     }
+
+
+def _read_of(file: Path) -> int:
+    """Bytes of a file that a look takes in: of one that is not ours by its header, only that."""
+    try:
+        size = file.stat().st_size
+        if file.name in (MANIFEST, IDENTITY):
+            return size
+        read_header(file)
+    except OSError:
+        return 0
+    except DeepfeatError:
+        return min(size, HEADER_BYTES)
+    return size
 
 
 @dataclass
@@ -191,7 +206,6 @@ def _belongs(
     path = contents.walked.path
     with with_advice(path, entry.rows):
         check_shard(contents, entry.shard, identity, frozen.provenance["dimensions"])
-        if not is_planned(contents, plan, entry.shard):
-            raise StoreDamaged(f"'{path}' holds other images than the plan")
+        check_planned(contents, plan, entry.shard)
         if entry_of(contents) != entry:
             raise StoreDamaged(f"'{path}' differs from its line in the manifest")

@@ -14,6 +14,7 @@ from deepfeat import files
 from deepfeat.errors import CannotCreate, DeepfeatError, StoreDamaged
 from deepfeat.store.commit import StoreWriter, Work
 from deepfeat.store.folder import may_begin
+from deepfeat.store.held import Held, hold
 from deepfeat.store.identity import Identity
 from deepfeat.store.layout import MAGIC
 from deepfeat.store.lock import LOCK, acquire
@@ -26,6 +27,7 @@ from deepfeat.store.start import (
     Given,
     begin,
     check_identity,
+    check_reports,
     check_space,
     check_target,
     make_folder,
@@ -99,69 +101,72 @@ def open_writer(
     check_target(target, folder)
     is_there = form == "sealed" and target.exists()
     if is_there and not folder.exists():  # nothing will be written: no need for a lock
-        return _whole(target, folder, identity, listed if scan else None, command)
+        return _whole(target, identity, listed if scan else None, command)
     if not is_there:
+        check_reports(target, form)
         check_space(folder, form, given)
-    descriptor = _enter(folder, lock, wait, command)
+    held = _enter(folder, lock, wait, command)
     try:
         # Again, for now nobody else writes: another run may have ended while this one waited.
         check_target(target, folder)
         if form == "sealed" and target.exists():
-            writer = _whole(target, folder, identity, listed if scan else None, command)
-            _leave(folder, target, descriptor)
+            writer = _whole(target, identity, listed if scan else None, command)
+            remove_work(held, target)
+            _leave(held, target)
             return writer
+        check_reports(target, form)
         with as_store_error(folder):
             _tidy(target, form)
             begun = begin(
-                folder, given, accept_environment=accept_environment, with_read_back=read_back
+                held, given, accept_environment=accept_environment, with_read_back=read_back
             )
     except BaseException:
-        _leave(folder, target, descriptor)
+        _leave(held, target)
         raise
-    work = Work(folder, given, begun, begun.manifest, descriptor, read_back)
+    work = Work(folder, given, begun, begun.manifest, held, read_back)
     changes = begun.plan.changes(listed) if scan else Changes()
     return StoreWriter(target, form, begun.plan, changes, work, command)
 
 
-def _enter(folder: Path, lock: bool, wait: bool, command: Sequence[str]) -> int | None:
+def _enter(folder: Path, lock: bool, wait: bool, command: Sequence[str]) -> Held:
     """Make the folder and lock it, again where the run that was waited for removed it."""
     while True:
         make_folder(folder)
-        if not lock:
-            return None
         with contextlib.suppress(FileNotFoundError):
-            return acquire(folder, wait=wait, command=command)
+            held = hold(folder, acquire(folder, wait=wait, command=command) if lock else None)
+            if held.is_still():
+                return held
 
 
-def _leave(folder: Path, target: Path, descriptor: int | None) -> None:
+def _leave(held: Held, target: Path) -> None:
     """Free the lock. A folder of work in which nothing was begun goes."""
-    nothing = [] if descriptor is None else [folder / LOCK]
+    folder = held.folder
+    nothing = [] if held.lock is None else [folder / LOCK]
     try:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, DeepfeatError):
+            held.check()
             if folder != target and list(folder.iterdir()) == nothing:
                 for path in nothing:
                     files.remove(path)
                 folder.rmdir()
     finally:
-        if descriptor is not None:
-            os.close(descriptor)
+        held.release()
 
 
 def _whole(
     target: Path,
-    folder: Path,
     identity: Identity,
     listed: Sequence[Listed] | None,
     command: Sequence[str],
 ) -> StoreWriter:
     """A writer of the sealed file that is there: it has nothing to write."""
-    kept = _finished(target, folder, identity)
+    kept = _finished(target, identity)
     changes = Changes() if listed is None else kept.changes(listed)
     return StoreWriter(target, "sealed", kept, changes, None, command)
 
 
-def _finished(target: Path, folder: Path, identity: Identity) -> Plan:
-    """The plan of the sealed file that is there; what it was made from is removed."""
+def _finished(target: Path, identity: Identity) -> Plan:
+    """The plan of the sealed file that is there."""
     try:
         contents = load(target, "sealed")
     except StoreDamaged as error:
@@ -171,8 +176,6 @@ def _finished(target: Path, folder: Path, identity: Identity) -> Plan:
             advice=f"{error.advice} Choose another name, or move it away.".strip(),
         ) from error
     check_identity(target, contents.identity, identity)
-    if folder.is_dir():
-        remove_work(folder, target)
     _tidy(target, "sealed")
     kept = contents.provenance["plan"]
     return Plan(listed_of(contents.items), int(kept["batch_size"]), int(kept["shard_images"]))

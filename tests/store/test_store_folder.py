@@ -349,3 +349,96 @@ def test_a_lock_of_strange_contents_is_still_a_lock(tmp_path: Path, text: bytes)
         (tmp_path / "x" / ".lock").write_bytes(text)
         with pytest.raises(StoreLocked, match="locked by another process"):
             opened(tmp_path / "x", "shards")
+
+
+# Files of the user's own under names that look like ours, in a store of ours.
+
+
+MINE: dict[str, Callable[[Path], object]] = {
+    "text": lambda path: path.write_text("mine"),
+    "HDF5": plain_hdf5,
+    "a sealed store": lambda path: make(path.with_name("s.h5"), "sealed").rename(path),
+    "a pipe": os.mkfifo,
+    "a folder": Path.mkdir,
+}
+BEYOND = ("20261129.h5", ".tmp-20261130.h5", "000003.h5", "0000001.h5", ".tmp-000007.h5")
+WITHIN = ("000001.h5", ".tmp-000002.h5", ".tmp-manifest.jsonl", ".tmp-plan.h5")
+
+
+def looked_at(path: Path) -> object:
+    found = path.lstat()
+    return found.st_ino, found.st_mode, path.is_file() and path.read_bytes()
+
+
+@pytest.mark.parametrize("what", MINE)
+@pytest.mark.parametrize("name", BEYOND)
+def test_a_file_that_no_run_of_the_plan_writes_stays_through_all_of_it(
+    tmp_path: Path, form: str, name: str, what: str
+) -> None:
+    path, folder = tmp_path / FORMS[form], tmp_path / FOLDERS[form]
+    make(path, form, stop=1)
+    MINE[what](folder / name)
+    for stray in folder.parent.glob("s.h5*"):  # of the store that was made elsewhere
+        stray.unlink()
+    before = looked_at(folder / name)
+    make(path, form)
+    assert looked_at(folder / name) == before
+    assert verify(path, deep=True)["ok"]
+    if form == "sealed":
+        assert [one.name for one in folder.iterdir() if not one.name.startswith("s.h5")] == [name]
+
+
+@pytest.mark.parametrize("what", MINE)
+@pytest.mark.parametrize("name", WITHIN)
+def test_what_is_in_the_way_of_a_run_is_named_and_nothing_is_touched(
+    tmp_path: Path, form: str, name: str, what: str
+) -> None:
+    path, folder = tmp_path / FORMS[form], tmp_path / FOLDERS[form]
+    make(path, form, stop=1)
+    shutil.copy(folder / "000000.h5", folder / ".tmp-000000.h5")  # ours: it would be removed
+    MINE[what](folder / name)
+    if (what, name) == ("a sealed store", ".tmp-plan.h5"):
+        pytest.skip("a file of ours may begin so")
+    before, stood = looked_at(folder / name), sorted(folder.iterdir())
+    with pytest.raises(CannotCreate, match=f"{name}' is none of ours") as told:
+        opened(path, form)
+    assert told.value.exit_status == 73
+    assert (looked_at(folder / name), sorted(folder.iterdir())) == (before, stood)
+    (folder / name).rename(tmp_path / "away")
+    make(path, form)  # the advice
+    assert verify(path, deep=True)["ok"]
+    assert looked_at(tmp_path / "away") == before
+
+
+def test_a_file_put_under_a_shards_name_after_sealing_began_is_not_removed(tmp_path: Path) -> None:
+    path, folder = tmp_path / "x.h5", tmp_path / "x.h5.work"
+    make(path, "sealed", stop=3)
+    shutil.copytree(folder, tmp_path / "kept")
+    make(path, "sealed")
+    shutil.copytree(tmp_path / "kept", folder)  # as a kill before the removal leaves it
+    (folder / "000001.h5").write_text("mine")
+    with opened(path, "sealed") as run:
+        assert run.complete
+    assert [one.name for one in folder.iterdir()] == ["000001.h5"]
+
+
+@pytest.mark.parametrize("name", ["plan.h5", "identity.json"])
+@pytest.mark.parametrize("how", ["missing", "other", "cut"])
+def test_a_lost_plan_is_told_with_advice_that_holds(
+    tmp_path: Path, form: str, name: str, how: str
+) -> None:
+    path, folder = tmp_path / FORMS[form], tmp_path / FOLDERS[form]
+    make(path, form, stop=1)
+    other = make(tmp_path / "other", "shards", identity(mirror=False), stop=0)
+    if how == "other":
+        shutil.copy(other / name, folder / name)
+    elif how == "cut":
+        os.truncate(folder / name, 40)
+    else:
+        (folder / name).unlink()
+    with pytest.raises(StoreDamaged, match=f"{name}'") as told:
+        opened(path, form)
+    assert f"remove '{folder}' and run the same" in told.value.advice
+    assert (folder / "000000.h5").exists()
+    shutil.rmtree(folder)
+    assert verify(make(path, form), deep=True)["ok"]

@@ -104,7 +104,10 @@ def test_a_file_of_a_store_that_is_none_is_refused_at_once(
     assert time.perf_counter() - started < 2
 
 
-@pytest.mark.parametrize("odd", [name for name in ODD if name not in ("folder", *LINKS)])
+NOT_PUT = ("folder", "millions of lines", *LINKS)
+
+
+@pytest.mark.parametrize("odd", [name for name in ODD if name not in NOT_PUT])
 @pytest.mark.parametrize("name", REPORTS)
 def test_a_report_is_put_in_the_place_of_what_is_none(folder: Path, name: str, odd: str) -> None:
     """Both are derived."""
@@ -123,6 +126,46 @@ def test_a_report_is_put_in_the_place_of_what_is_none(folder: Path, name: str, o
         assert [line.split(b",")[:3] for line in lines] == [
             line.split(b",")[:3] for line in right.splitlines()
         ]
+
+
+FOREIGN = {
+    "a table": b"name;mark\na;1\n",
+    "another program's lines": b'{"run": 1}\n',
+    "a space before": b' key,status,name\n {"started": 1}\n',
+    "millions of lines": b"\n" * 3_000_000,
+    "bytes": b"\0\1\2",
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("form", ["sealed", "shards"])
+@pytest.mark.parametrize("stop", [None, 0, 1], ids=["no store", "begun", "a store"])
+def test_a_file_of_the_users_with_the_name_of_a_report_is_named_and_stays(
+    tmp_path: Path, what: str, name: str, form: str, stop: int | None
+) -> None:
+    path = tmp_path / ("x.h5" if form == "sealed" else "x")
+    if stop is not None:
+        make(path, form, stop=stop)
+    elif form == "shards":
+        pytest.skip("a folder with it alone is no store")
+    report = tmp_path / f"x.h5.{name}" if form == "sealed" else path / name
+    report.write_bytes(FOREIGN[what])
+    before = sorted(tmp_path.rglob("*.*")), report.stat().st_mtime_ns
+    with pytest.raises(CannotCreate, match=f"{name}' is none of ours"):
+        opened(path, form)
+    assert (sorted(tmp_path.rglob("*.*")), report.stat().st_mtime_ns) == before
+    report.rename(tmp_path / "mine")
+    make(path, form)  # the advice
+    assert (tmp_path / "mine").read_bytes() == FOREIGN[what]
+
+
+def test_a_finished_store_does_not_ask_for_its_reports(tmp_path: Path) -> None:
+    path = make(tmp_path / "x.h5", "sealed")
+    (tmp_path / "x.h5.failures.csv").write_text("mine")
+    with opened(path, "sealed") as writer:
+        assert writer.complete
+    assert (tmp_path / "x.h5.failures.csv").read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", REPORTS)
