@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from deepfeat import files
@@ -16,7 +16,7 @@ from deepfeat.store.commit import StoreWriter, Work
 from deepfeat.store.folder import may_begin
 from deepfeat.store.identity import Identity
 from deepfeat.store.layout import MAGIC
-from deepfeat.store.lock import LOCK, acquire
+from deepfeat.store.lock import LOCK, acquire, go_on
 from deepfeat.store.plan import Changes, Listed, Plan, freeze, listed_of
 from deepfeat.store.reports import REPORTS, report_path
 from deepfeat.store.rows import ShardRows
@@ -53,6 +53,7 @@ def open_writer(
     read_back: bool = True,
     scan: bool = True,
     command: Sequence[str] = (),
+    check_stop: Callable[[], None] = go_on,
 ) -> StoreWriter:
     """Begin a store, or take up the one at ``path``.
 
@@ -71,6 +72,8 @@ def open_writer(
         Layer to C.
     shard_images, batch_size
         Frozen in the plan at the first start, ignored later.
+    check_stop
+        Called again and again while the lock is waited for; what it raises ends that.
 
     Raises
     ------
@@ -102,7 +105,7 @@ def open_writer(
         return _whole(target, folder, identity, listed if scan else None, command)
     if not is_there:
         check_space(folder, form, given)
-    descriptor = _enter(folder, lock, wait, command)
+    descriptor = _enter(folder, lock, wait, command, check_stop)
     try:
         # Again, for now nobody else writes: another run may have ended while this one waited.
         check_target(target, folder)
@@ -123,14 +126,20 @@ def open_writer(
     return StoreWriter(target, form, begun.plan, changes, work, command)
 
 
-def _enter(folder: Path, lock: bool, wait: bool, command: Sequence[str]) -> int | None:
+def _enter(
+    folder: Path,
+    lock: bool,
+    wait: bool,
+    command: Sequence[str],
+    check_stop: Callable[[], None],
+) -> int | None:
     """Make the folder and lock it, again where the run that was waited for removed it."""
     while True:
         make_folder(folder)
         if not lock:
             return None
         with contextlib.suppress(FileNotFoundError):
-            return acquire(folder, wait=wait, command=command)
+            return acquire(folder, wait=wait, command=command, check_stop=check_stop)
 
 
 def _leave(folder: Path, target: Path, descriptor: int | None) -> None:
