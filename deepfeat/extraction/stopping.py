@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 from deepfeat.errors import Interrupted
 
@@ -59,8 +60,12 @@ def stop_on_signals() -> Iterator[Stop]:
             raise Interrupted("stopped at once", exit_status=128 + number)
         stop.signal = number
 
-    heard = [number for number in SIGNALS if signal.getsignal(number) not in NOT_OURS]
-    before = {number: signal.signal(number, handle) for number in heard}
+    handlers: dict[signal.Signals, Any] = {
+        number: handle for number in SIGNALS if signal.getsignal(number) not in NOT_OURS
+    }
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # or nobody learns how a worker ended
+        handlers[signal.SIGCHLD] = signal.SIG_DFL
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield stop
     finally:
