@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import select
 import sys
 from collections.abc import Iterator
-from typing import Any, TextIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
 from deepfeat.errors import printable
 
@@ -56,10 +57,14 @@ class Output(io.TextIOBase):
 
     def write(self, text: str) -> int:
         shown = text if self._raw else "\n".join(map(printable, text.split("\n")))
-        known = shown.encode(self.encoding, "backslashreplace").decode(self.encoding)
+        data = shown.encode(self.encoding, "backslashreplace")
         if self._stream is not None and self.error is None:
             try:
-                self._stream.write(known)
+                if _is_plain(self._stream):
+                    _flush_all(self._stream)  # what others wrote to it comes first
+                    _write_all(self._stream.buffer, data)
+                else:
+                    self._stream.write(data.decode(self.encoding))
             except (OSError, ValueError) as error:
                 self._give_up(error)
         return len(text)
@@ -67,7 +72,7 @@ class Output(io.TextIOBase):
     def flush(self) -> None:
         if self._stream is not None and self.error is None:
             try:
-                self._stream.flush()
+                _flush_all(self._stream)
             except (OSError, ValueError) as error:
                 self._give_up(error)
 
@@ -78,6 +83,40 @@ class Output(io.TextIOBase):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
+
+
+def _is_plain(stream: TextIO) -> bool:
+    """A stream of Python's own over bytes, not one that does something else with its text."""
+    return getattr(type(stream), "write", None) is io.TextIOWrapper.write
+
+
+def _write_all(layer: BinaryIO, data: bytes) -> None:
+    """Write until nothing is left; of a write that took a part only Python's text layer is silent,
+    where nothing is buffered. A descriptor that does not block is waited for.
+    """
+    rest = memoryview(data)
+    while rest:
+        try:
+            taken = layer.write(rest)
+        except BlockingIOError as error:
+            taken = error.characters_written
+        if not taken:  # None, of a layer without a buffer
+            _wait_for(layer)
+        rest = rest[taken or 0 :]
+
+
+def _flush_all(stream: TextIO) -> None:
+    while True:
+        try:
+            return stream.flush()
+        except BlockingIOError:
+            _wait_for(stream)
+
+
+def _wait_for(stream: TextIO | BinaryIO) -> None:
+    poll = select.poll()
+    poll.register(stream, select.POLLOUT)
+    poll.poll()
 
 
 def say(*lines: str) -> None:

@@ -90,8 +90,9 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
             (
                 "source changed",
                 changed
-                and f"{changed} since the start; not taken in. To take them in, remove "
-                "the store and give the command again",
+                and f"{changed} since the start; not taken in: the store stays with the images "
+                "that it was begun with. To take them in, remove the store and give the command "
+                "again",
             ),
             ("", f"{touched} have another time, and the size they had" if touched else None),
             ("shards", _again(**summary["shards_again"])),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -96,6 +98,12 @@ def extract(
     progress : callable, optional
         Called with a ``Progress`` after every image.
 
+    Warns
+    -----
+    UserWarning
+        Where images of the source are new, of another size, or gone since the store was begun:
+        they are not taken in.
+
     Raises
     ------
     DeepfeatError
@@ -127,8 +135,21 @@ def extract(
         ),
     )
     prepared = prepare_run(source, store, request)
-    run(prepared, limit=limit_of(max_failures), report=progress)
+    summary = run(prepared, limit=limit_of(max_failures), report=progress)
+    if changed := _changed(summary["changes"]):
+        warnings.warn(
+            f"the source of '{prepared.store}' is not as it was when the store was begun "
+            f"({changed}). That is not taken in: the store stays with the images that it was begun "
+            "with. To take it in, remove the store and call extract again.",
+            stacklevel=2,
+        )
     return open_store(Path(prepared.store))
+
+
+def _changed(changes: Any) -> str:
+    """``2 new, 1 gone``; empty for images that only have another time."""
+    counts = {what: changes[what] for what in ("new", "changed", "gone")}
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
 
 def layers_of(layer: str | Sequence[str] | None) -> tuple[str, ...] | None:

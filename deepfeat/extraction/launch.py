@@ -84,6 +84,8 @@ def launch(program: str) -> Running:
 
 def ended_by(code: int) -> str:
     """`` of SIGKILL`` or `` with exit status 1``."""
+    if code == 0 and signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        return " (nobody learns how: this program ignores SIGCHLD)"
     if code >= 0:
         return f" with exit status {code}"
     try:

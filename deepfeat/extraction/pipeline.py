@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from deepfeat.extraction.describe import aggregate, describe
 from deepfeat.extraction.device import memory_bytes
 from deepfeat.extraction.request import Sampling
 from deepfeat.extraction.stopping import Stopped
-from deepfeat.extraction.waiting import Batch, Waiting
+from deepfeat.extraction.waiting import Batch, Size, View, Waiting
 from deepfeat.machine import available_bytes
 from deepfeat.networks.network import Network
 from deepfeat.progress import Meter
@@ -53,7 +54,8 @@ class Shard:
         rows = [row for row, _ in batch]
         sampling = self.sampling
         try:
-            self._check_memory(batch)
+            if lacking := self._lacking(len(batch), *batch[0][1].shape[:2]):
+                raise MemoryError(lacking)
             described = describe(
                 self.network,
                 [pixels for _, pixels in batch],
@@ -73,24 +75,36 @@ class Shard:
         for layer, values in described.items():
             self.descriptors[layer, scale][rows] = values
 
-    def _check_memory(self, batch: Batch) -> None:
-        """Refuse what cannot fit: the system would end the whole run, not this image alone.
+    def passes(self, size: Size, count: int, views: Iterable[View]) -> Iterator[Batch]:
+        """All ``count`` views of a size at once, or one by one where so many cannot fit.
+
+        That is asked before any is read: what waits may be more than there is memory.
+        """
+        if count > 1 and self._lacking(count, *size[1:]):
+            yield from ([view] for view in views)
+        else:
+            yield list(views)
+
+    def _lacking(self, count: int, height: int, width: int) -> str:
+        """Why views of a size cannot be described at once; empty where they can.
+
+        The system would end the whole run, not this image alone.
 
         What the machine or its group has in all decides first, and always alike. What is free
         decides only where others hold the rest, and goes on holding it for a while.
         """
-        views = len(batch) * (2 if self.sampling.mirror else 1)
-        height, width = batch[0][1].shape[:2]
+        views = count * (2 if self.sampling.mirror else 1)
         needed = views * height * width * self.network.bytes_per_pixel
         device = self.network.device
         there, words = memory_bytes(device), "are there"
         if needed <= there and device.type == "cpu":
             there, words = _free_bytes(needed), "are free"
-        if needed > there:
-            raise MemoryError(
-                f"{height} x {width} pixels would need about {needed / 1e9:.1f} GB of memory, "
-                f"{there / 1e9:.1f} GB {words}"
-            )
+        if needed <= there:
+            return ""
+        return (
+            f"{height} x {width} pixels would need about {needed / 1e9:.1f} GB of memory, "
+            f"{there / 1e9:.1f} GB {words}"
+        )
 
     def columns(self) -> dict[tuple[str, str], Array]:
         """What is stored: every scale, or the aggregate alone."""
@@ -129,6 +143,13 @@ def compute_shard(
     shard = Shard(network, sampling, rows)
     images: list[Decoded] = []
     results = iter(decoded)
+
+    def compute(size: Size, count: int, views: Iterable[View]) -> None:
+        for batch in shard.passes(size, count, views):
+            shard.add(size[0], batch)
+            if should_stop():
+                raise Stopped
+
     with Waiting(scratch) as waiting:
         for row in range(rows):
             with meter.stage("decode"):
@@ -138,12 +159,11 @@ def compute_shard(
             with meter.stage("network"):
                 for scale, pixels in image.views.items():
                     size = (scale, *pixels.shape[:2])
-                    if waiting.count(size) + 1 < batch_size:
+                    count = waiting.count(size) + 1
+                    if count < batch_size:
                         waiting.add(size, row, pixels)
                     else:
-                        shard.add(scale, [*waiting.take(size), (row, pixels)])
-                    if should_stop():
-                        raise Stopped
+                        compute(size, count, chain(waiting.take(size), [(row, pixels)]))
             image.views.clear()
             images.append(image)
             meter.computed(1)
@@ -151,9 +171,7 @@ def compute_shard(
                 raise Stopped
         with meter.stage("network"):
             for size in waiting.sizes():
-                shard.add(size[0], waiting.take(size))
-                if should_stop():
-                    raise Stopped
+                compute(size, waiting.count(size), waiting.take(size))
     return ShardRows(
         size=np.array([image.size_bytes for image in images], np.int64),
         sha256=np.array([list(image.sha256) for image in images], np.uint8).reshape(rows, 32),

@@ -152,6 +152,7 @@ def run(
             wait=working.wait,
             read_back=working.read_back,
             command=command,
+            check_stop=stop.check,
         ) as writer,
     ):
         meter = Meter(len(writer.plan.listed), before=writer.committed_images, report=report)

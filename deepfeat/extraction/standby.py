@@ -45,9 +45,7 @@ class Standby:
         with self._lock:
             if self._decoders is None:
                 self._decoders = self._started()
-        # The workers stay in the folder they were started in; the caller may have left it.
-        tasks = (Task(os.path.join(os.getcwd(), os.fsdecode(path))) for path in paths)  # noqa: PTH118
-        yield from self._decoders.map(tasks)
+        yield from self._decoders.map(Task(_absolute(os.fsdecode(path))) for path in paths)
 
     def _started(self) -> Decoders:
         workers = min(MOST_WORKERS, available_cores())
@@ -57,3 +55,16 @@ class Standby:
         )
         weakref.finalize(self, stack.close)
         return decoders
+
+
+def _absolute(path: str) -> str:
+    """The workers stay in the folder they were started in; the caller may have left it since.
+
+    Where the caller's folder was removed nothing is in it: the name becomes one of no file.
+    """
+    if os.path.isabs(path):  # noqa: PTH117
+        return path
+    try:
+        return os.path.join(os.getcwd(), path)  # noqa: PTH118
+    except FileNotFoundError:
+        return f"{os.devnull}/{path}"

@@ -8,10 +8,12 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 from deepfeat.errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+NOT_OURS = (signal.SIG_IGN, None)  # whoever started us ignores it; somebody's handler in C
 
 
 class Stopped(Exception):
@@ -27,10 +29,20 @@ class Stop:
     def __call__(self) -> bool:
         return self.signal != 0
 
+    def check(self) -> None:
+        """Raises ``Interrupted`` where a signal came: for a wait before anything was begun."""
+        if self.signal:
+            raise Interrupted(
+                "interrupted while it waited for another process: nothing was changed",
+                exit_status=128 + self.signal,
+            )
+
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[Stop]:
     """Catch signals as long as the block runs; in another thread than the main one, nothing.
+
+    A signal that is ignored when the block begins stays ignored, as of a job in the background.
 
     Raises
     ------
@@ -48,7 +60,12 @@ def stop_on_signals() -> Iterator[Stop]:
             raise Interrupted("stopped at once", exit_status=128 + number)
         stop.signal = number
 
-    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    handlers: dict[signal.Signals, Any] = {
+        number: handle for number in SIGNALS if signal.getsignal(number) not in NOT_OURS
+    }
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # or nobody learns how a worker ended
+        handlers[signal.SIGCHLD] = signal.SIG_DFL
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield stop
     finally:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import zlib
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +23,8 @@ from deepfeat.errors import StoreError
 
 WAITING_BYTES = 1 << 27
 Pixels = NDArray[np.uint8]  # (h, w, 3)
-Batch = list[tuple[int, Pixels]]  # rows of the shard with their views
+View = tuple[int, Pixels]  # with its row in the shard
+Batch = list[View]
 Size = tuple[str, int, int]  # scale, height, width
 
 
@@ -49,7 +52,7 @@ class Waiting:
         self._most = most
         self._held = 0
         self._file: IO[bytes] | None = None
-        self._views: dict[Size, list[tuple[int, Pixels | _Place]]] = {}
+        self._views: dict[Size, deque[tuple[int, Pixels | _Place]]] = {}
 
     def __enter__(self) -> Waiting:
         return self
@@ -78,23 +81,27 @@ class Waiting:
         if place is None:
             self._held += pixels.nbytes
         kept = pixels.copy() if place is None else place
-        self._views.setdefault(size, []).append((row, kept))
+        self._views.setdefault(size, deque()).append((row, kept))
 
-    def take(self, size: Size) -> Batch:
-        """Give all views of a size, which wait no more.
+    def take(self, size: Size) -> Iterator[View]:
+        """Give the views of a size, which wait no more: each is read when it is asked for, and not
+        held any longer.
 
         Raises
         ------
         StoreError
             The disk does not give back what was written.
         """
-        batch = [
-            (row, self._read(view, size) if isinstance(view, _Place) else view)
-            for row, view in self._views.get(size, ())
-        ]
-        kept = self._views.pop(size, [])
-        self._held -= sum(view.nbytes for _, view in kept if not isinstance(view, _Place))
-        return batch
+        return self._given(size, self._views.pop(size, deque()))
+
+    def _given(self, size: Size, kept: deque[tuple[int, Pixels | _Place]]) -> Iterator[View]:
+        while kept:
+            row, view = kept.popleft()
+            if isinstance(view, _Place):
+                yield row, self._read(view, size)
+            else:
+                self._held -= view.nbytes
+                yield row, view
 
     def _written(self, pixels: Pixels) -> _Place | None:
         """Write a view behind the others; None where the disk is full or fails."""

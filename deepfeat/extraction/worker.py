@@ -175,6 +175,7 @@ def main(source: int, sink: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run decides when to stop
     signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process, whoever used it before
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # a caller may block some
     for descriptor in (source, sink):
         os.set_inheritable(descriptor, False)
     nowhere = os.open(os.devnull, os.O_RDWR)

@@ -14,18 +14,32 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deepfeat.errors import CannotCreate, StoreError, StoreLocked
 
 LOCK = ".lock"
 SIGNATURE = b'{"pid": '  # what the signature begins with
+LOOK_S = 0.2  # between two looks at a lock that is waited for
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
-def acquire(folder: Path, *, wait: bool = False, command: Sequence[str] = ()) -> int:
+def go_on() -> None:
+    """Nobody asks to stop."""
+
+
+def acquire(
+    folder: Path,
+    *,
+    wait: bool = False,
+    command: Sequence[str] = (),
+    check_stop: Callable[[], None] = go_on,
+) -> int:
     """Take the folder's lock and return the descriptor that holds it; ``os.close`` frees it.
+
+    Between two looks at a lock that is waited for ``check_stop`` is called, and may raise: Python
+    would begin a ``flock`` that a signal interrupts again.
 
     Raises
     ------
@@ -42,7 +56,7 @@ def acquire(folder: Path, *, wait: bool = False, command: Sequence[str] = ()) ->
     while True:
         descriptor = _open(path)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            _lock(descriptor, wait, check_stop)
             if _is_still(path, descriptor):
                 _sign(descriptor, command)
                 return descriptor
@@ -66,6 +80,18 @@ def acquire(folder: Path, *, wait: bool = False, command: Sequence[str] = ()) ->
             os.close(descriptor)
             raise
         os.close(descriptor)  # the holder we waited for removed the file: take the new one
+
+
+def _lock(descriptor: int, wait: bool, check_stop: Callable[[], None]) -> None:
+    """Raises ``BlockingIOError`` where another has it and nobody waits."""
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                raise
+        check_stop()
+        time.sleep(LOOK_S)
 
 
 def _open(path: Path) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from deepfeat import files
@@ -17,7 +17,7 @@ from deepfeat.store.folder import may_begin
 from deepfeat.store.held import Held, hold
 from deepfeat.store.identity import Identity
 from deepfeat.store.layout import MAGIC
-from deepfeat.store.lock import LOCK, acquire
+from deepfeat.store.lock import LOCK, acquire, go_on
 from deepfeat.store.plan import Changes, Listed, Plan, freeze, listed_of
 from deepfeat.store.reports import REPORTS, report_path
 from deepfeat.store.rows import ShardRows
@@ -55,6 +55,7 @@ def open_writer(
     read_back: bool = True,
     scan: bool = True,
     command: Sequence[str] = (),
+    check_stop: Callable[[], None] = go_on,
 ) -> StoreWriter:
     """Begin a store, or take up the one at ``path``.
 
@@ -73,6 +74,8 @@ def open_writer(
         Layer to C.
     shard_images, batch_size
         Frozen in the plan at the first start, ignored later.
+    check_stop
+        Called again and again while the lock is waited for; what it raises ends that.
 
     Raises
     ------
@@ -105,7 +108,7 @@ def open_writer(
     if not is_there:
         check_reports(target, form)
         check_space(folder, form, given)
-    held = _enter(folder, lock, wait, command)
+    held = _enter(folder, lock, wait, command, check_stop)
     try:
         # Again, for now nobody else writes: another run may have ended while this one waited.
         check_target(target, folder)
@@ -128,14 +131,21 @@ def open_writer(
     return StoreWriter(target, form, begun.plan, changes, work, command)
 
 
-def _enter(folder: Path, lock: bool, wait: bool, command: Sequence[str]) -> Held:
+def _enter(
+    folder: Path,
+    lock: bool,
+    wait: bool,
+    command: Sequence[str],
+    check_stop: Callable[[], None],
+) -> Held:
     """Make the folder and lock it, again where the run that was waited for removed it."""
     while True:
         make_folder(folder)
         with contextlib.suppress(FileNotFoundError):
-            held = hold(folder, acquire(folder, wait=wait, command=command) if lock else None)
-            if held.is_still():
-                return held
+            number = None
+            if lock:
+                number = acquire(folder, wait=wait, command=command, check_stop=check_stop)
+            return hold(folder, number)
 
 
 def _leave(held: Held, target: Path) -> None:

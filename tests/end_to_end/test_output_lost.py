@@ -7,17 +7,21 @@ Python itself says at its end is seen in processes of their own.
 
 from __future__ import annotations
 
+import fcntl
 import functools
+import io
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from deepfeat import progress
 from deepfeat.cli.main import main
+from deepfeat.terminal import Output
 
 DEEPFEAT = Path(sys.executable).with_name("deepfeat")
 SMALL = ("--network", "vgg8-small", "--weights", "random:0", "--scales", "224", "--device", "cpu")
@@ -214,3 +218,113 @@ def test_no_file_of_ours_gets_the_number_of_a_closed_stream(place):
     command = ["bash", "-c", f'{sys.executable} -c "{script}" >&- 2>&-']
     subprocess.run(command, cwd=place, check=True)
     assert (place / "number.txt").read_text() == "True\n"
+
+
+# --- output that is taken in parts
+
+
+class Sipping(io.RawIOBase):
+    """A file without a buffer that takes little at a time, every other time nothing at all."""
+
+    def __init__(self, room=1 << 20):
+        self.taken, self.room, self.turn = b"", room, 0
+        self._reader, self._writer = os.pipe()  # which can always be written to
+
+    def writable(self):
+        return True
+
+    def fileno(self):
+        return self._writer
+
+    def write(self, data):
+        self.turn += 1
+        if self.turn % 2:
+            return None  # it would have to wait
+        if len(self.taken) >= self.room:
+            raise OSError(27, "File too large")
+        self.taken += bytes(data[:7])
+        return min(7, len(data))
+
+
+TEXT = "".join(f"{number} of many: \u00e4\n" for number in range(50))
+
+
+@pytest.mark.parametrize("is_buffered", [False, True])
+@pytest.mark.parametrize("room", [1 << 20, 100])
+def test_what_is_taken_in_parts_arrives_whole_or_is_told(is_buffered, room):
+    below = Sipping(room)
+    layer = io.BufferedWriter(below, 64) if is_buffered else below
+    stream = io.TextIOWrapper(layer, "utf-8", write_through=not is_buffered)
+    earlier = "first " if is_buffered else ""  # Python itself would lose it
+    stream.write(earlier)
+    output = Output(stream)
+    for line in TEXT.splitlines(keepends=True):
+        assert output.write(line) == len(line)
+    output.flush()
+    whole = f"{earlier}{TEXT}".encode()
+    assert (output.error is None) == (room > len(whole))
+    assert below.taken == (whole if output.error is None else whole[: len(below.taken)])
+
+
+@pytest.mark.parametrize("kind", ["in memory", "proxy"])
+def test_a_stream_that_is_not_of_bytes_gets_the_text(kind):
+    class Proxy:
+        """As of a bar: it has the stream's attributes, and a ``write`` of its own."""
+
+        def __init__(self, stream):
+            self.stream, self.written = stream, ""
+
+        def __getattr__(self, name):
+            return getattr(self.stream, name)
+
+        def write(self, text):
+            self.written += text
+
+    below = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    stream = io.StringIO() if kind == "in memory" else Proxy(below)
+    Output(stream).write(TEXT)
+    assert (stream.getvalue() if kind == "in memory" else stream.written) == TEXT
+
+
+LONG = ("recipes", "--json")
+BUFFERING = {"buffered": "", "unbuffered": "1"}  # PYTHONUNBUFFERED
+
+
+@pytest.fixture(scope="module")
+def long_answer():
+    return subprocess.run([DEEPFEAT, *LONG], capture_output=True, check=True).stdout
+
+
+@pytest.mark.parametrize("unbuffered", BUFFERING.values(), ids=BUFFERING)
+def test_an_answer_that_is_cut_is_told(tmp_path, long_answer, unbuffered):
+    """A disk that becomes full in the middle, as a limit of the file's size."""
+    assert len(long_answer) > 4096
+    line = f"ulimit -f 4; exec {DEEPFEAT} {' '.join(LONG)} > out.json"
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        ["bash", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=environment
+    )
+    assert done.returncode == FULL
+    assert "could not be written to standard output: File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "out.json").read_bytes() == long_answer[:4096]
+
+
+@pytest.mark.parametrize("unbuffered", BUFFERING.values(), ids=BUFFERING)
+def test_a_slow_reader_gets_all_through_a_pipe_that_does_not_block(long_answer, unbuffered):
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writer, False)
+    process = subprocess.Popen(
+        [DEEPFEAT, *LONG],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        first = os.read(reader, 10)
+        time.sleep(0.2)  # it has filled the pipe
+        assert first + stream.read() == long_answer
+    said = process.communicate()[1]
+    assert (process.returncode, said) == (0, b"")

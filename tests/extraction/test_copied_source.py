@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from deepfeat import open_store
+from deepfeat import extract, open_store
 from deepfeat.errors import Interrupted
 from deepfeat.extraction.request import NetworkChoice, Request, Sampling, Working
 from deepfeat.extraction.run import prepare_run, run
@@ -174,3 +175,42 @@ def test_the_answer_tells_times_from_sizes(images, tmp_path, command_line) -> No
     ended = command_line(*arguments)
     assert "1 changed since the start; not taken in" in ended.out
     assert "5 have another time, and the size they had" in ended.out
+
+
+def grown(source: Path) -> None:
+    with (source / "3.png").open("ab") as file:
+        file.write(b"\0")
+
+
+def all_others(source: Path) -> None:
+    for path in list(source.iterdir()):
+        path.rename(source / f"other {path.name}")
+
+
+DOINGS = {
+    "one more": (lambda source: shutil.copy(source / "0.png", source / "9.png"), "1 new"),
+    "one grown": (grown, "1 changed"),
+    "one less": (lambda source: (source / "2.png").unlink(), "1 gone"),
+    "all others": (all_others, f"{IMAGES} new, {IMAGES} gone"),
+    "other times": (lambda source: set_times(source, lambda found: found.st_mtime_ns + 1), ""),
+    "nothing": (lambda source: None, ""),
+}
+
+
+@pytest.mark.parametrize("form", ["x.h5", "x"])
+@pytest.mark.parametrize("doing", DOINGS)
+def test_a_call_over_another_source_warns_and_keeps_the_rows(
+    doing: str, form: str, images, whole, tmp_path
+) -> None:
+    source = Path(shutil.copytree(images, tmp_path / "images"))
+    store = tmp_path / form
+    shutil.copytree(whole[form], store) if form == "x" else shutil.copy(whole[form], store)
+    before = contents(store)
+    change, words = DOINGS[doing]
+    change(source)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        extract(source, store, network="vgg8-small", weights="random:3", scales=[224]).close()
+    said = [str(one.message) for one in caught if one.filename == __file__]
+    assert [(words in one, str(store) in one) for one in said] == [(True, True)] * bool(words)
+    assert contents(store) == before

@@ -270,6 +270,24 @@ def test_a_name_is_looked_up_where_the_caller_is_now(quick, tmp_path, paths, mon
         assert np.array_equal(quick.encode(["one.png"])[0], rows[number])
 
 
+@pytest.mark.parametrize("is_started", [True, False])
+def test_from_a_folder_that_was_removed_files_are_found_by_their_whole_names(
+    is_started, tmp_path, paths, folder, monkeypatch
+):
+    extractor = Extractor(**SMALL, scales=224)
+    if is_started:
+        monkeypatch.chdir(folder)  # a relative name must not be looked up where a worker stays
+        extractor.encode(paths[:1])
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    found = extractor.encode([paths[0], "0.png", str(paths[1])], errors="nan")
+    assert np.isnan(found).any(axis=1).tolist() == [False, True, False]
+    with pytest.raises(DataError, match=r"0\.png"):
+        extractor.encode(["0.png"])
+
+
 def test_files_pixels_and_errors_keep_their_places(quick, paths, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"GIF89a")

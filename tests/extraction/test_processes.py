@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from PIL import Image as Pillow
 from deepfeat.errors import Unavailable, UsageError
 from deepfeat.extraction import decoding, process
 from deepfeat.extraction.decoding import Decoders, Settings, Task
-from deepfeat.extraction.stopping import Stopped
+from deepfeat.extraction.stopping import Stopped, stop_on_signals
 from deepfeat.status import Status
 
 NATIVE = Settings(scales=("native",))
@@ -65,6 +66,46 @@ def test_an_image_has_so_much_processor_time_and_no_second_try(
         assert decoders.pids != started
     assert [one.status for one in found] == [Status.OK, Status.DECODER_FAILED, Status.OK]
     assert "exceeded 0.05 s of processor time" in found[1].detail
+
+
+@contextlib.contextmanager
+def signals(blocked=(), ignored=()):
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"blocked": [signal.SIGPROF]},
+        {"blocked": [signal.SIGPROF], "ignored": [signal.SIGPROF]},
+        {"blocked": signal.valid_signals() - {signal.SIGINT, signal.SIGALRM}},
+        {"ignored": [signal.SIGCHLD]},
+        {"ignored": [signal.SIGCHLD, signal.SIGTERM, signal.SIGPIPE]},
+    ],
+    ids=["blocked", "blocked and ignored", "all blocked", "no child", "no child and others"],
+)
+def test_the_limit_of_time_holds_whatever_the_caller_does_with_signals(state, vast: Path) -> None:
+    settings = Settings(scales=("native",), timeout_s=0.05)
+    with signals(**state), stop_on_signals(), Decoders(settings, 1, 2) as decoders:
+        (found,) = decoders.map([Task(vast)])
+    assert found.status is Status.DECODER_FAILED
+    assert "exceeded 0.05 s of processor time" in found.detail
+
+
+def test_of_a_worker_whose_end_nobody_learns_no_status_is_made_up(files, monkeypatch) -> None:
+    """As outside a run, where what the caller does with SIGCHLD is left alone."""
+    monkeypatch.setattr(decoding, "_START", liar("os.kill(os.getpid(), 11)"))
+    with signals(ignored=[signal.SIGCHLD]), Decoders(NATIVE, 1, 2) as decoders:
+        (found,) = decoders.map([Task(files[0])])
+    assert found.status is Status.DECODER_FAILED
+    assert found.detail == ("the decoder died (nobody learns how: this program ignores SIGCHLD)")
 
 
 PAUSED = """

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import signal
+import threading
 import time
 
 import numpy as np
@@ -13,9 +17,9 @@ from deepfeat.errors import Interrupted
 from deepfeat.extraction import decoding, pipeline, prepare, process, trial
 from deepfeat.extraction.decoding import Decoded
 from deepfeat.extraction.pipeline import compute_shard
-from deepfeat.extraction.request import NetworkChoice, Request, Sampling
-from deepfeat.extraction.run import prepare_run
-from deepfeat.extraction.stopping import Stopped
+from deepfeat.extraction.request import NetworkChoice, Request, Sampling, Working
+from deepfeat.extraction.run import prepare_run, run
+from deepfeat.extraction.stopping import SIGNALS, Stopped, stop_on_signals
 from deepfeat.progress import Meter
 from deepfeat.status import CASES, Note, Status
 
@@ -57,8 +61,10 @@ def test_a_run_stops_after_the_running_image_whatever_becomes_of_it(
     assert len(taken) == 2
 
 
-def prepared(images, store):
-    request = Request(NetworkChoice("vgg8-small", "random:0"), Sampling(("224",)))
+def prepared(images, store, **working):
+    request = Request(
+        NetworkChoice("vgg8-small", "random:0"), Sampling(("224",)), working=Working(**working)
+    )
     return prepare_run(images, store, request)
 
 
@@ -141,3 +147,46 @@ def test_interrupted_is_not_lost_on_the_way(images, tmp_path, monkeypatch) -> No
     monkeypatch.undo()
     with extract(images, tmp_path / "s.h5", **SMALL) as store:
         assert statuses(store) == ["ok"] * 3
+
+
+# --- signals
+
+
+@pytest.mark.parametrize("form", ["sealed", "shards"])
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_one_signal_ends_the_wait_for_a_lock(images, tmp_path, form, number) -> None:
+    store = tmp_path / ("s.h5" if form == "sealed" else "s")
+    folder = tmp_path / "s.h5.work" if form == "sealed" else store
+    folder.mkdir()
+    ready = prepared(images, store, wait=True)
+    before = signal.getsignal(number)
+    with (folder / ".lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        sent = threading.Timer(0.5, os.kill, (os.getpid(), number))
+        begin = time.monotonic()
+        sent.start()
+        with pytest.raises(Interrupted, match="nothing was changed") as stopped:
+            run(ready)
+        assert time.monotonic() - begin < 1.5
+        assert stopped.value.exit_status == 128 + number
+    assert signal.getsignal(number) is before
+    assert [path.name for path in folder.iterdir()] == [".lock"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["images", folder.name])
+    with (folder / ".lock").open("wb") as lock:  # whoever waited has let go of it
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_what_the_caller_ignores_stays_ignored(number) -> None:
+    """As of ``nohup``, and of a job that a script put into the background."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with stop_on_signals() as stop:
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+            assert not stop()
+            others = [one for one in SIGNALS if one != number]
+            assert all(callable(signal.getsignal(one)) for one in others)
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
