@@ -90,14 +90,14 @@ def _misplaced(data: bytes) -> Iterator[Part]:
     if first.name != b"IHDR" or not is_known:
         yield Part("the header (IHDR)", first.start, first.end, Role.LOST)
         return
-    seen, before, colours = {b"IHDR"}, b"IHDR", 0
+    seen, before = {b"IHDR"}, b"IHDR"
     for name, start, body, end in chunks:
         length = end - 4 - body
         if name == b"PLTE":
             is_wrong = bool(seen & _AHEAD_OF_PALETTE) or length % 3 > 0 or not 3 <= length <= 768
-            colours = length // 3
         elif name == b"tRNS":
-            most = _KEY_LENGTHS.get(header[9], colours)
+            # What a palette has no colour for is no pixel's; some writers give always 256.
+            most = _KEY_LENGTHS.get(header[9], 256)
             least = most if header[9] in _KEY_LENGTHS else 1
             is_wrong = bool(seen & {b"tRNS", b"IDAT"}) or not least <= length <= most
         elif name == b"IDAT":

@@ -64,7 +64,7 @@ WRONG = {
     "palette of no colours": [IHDR, made.chunk(b"PLTE", b""), IDAT, IEND],
     "transparency ahead of the palette": [IHDR, TRNS, PLTE, IDAT, IEND],
     "transparency behind the pixels": [IHDR, PLTE, IDAT, TRNS, IEND],
-    "transparency longer than the palette": [IHDR, PLTE, key(17), IDAT, IEND],
+    "transparency longer than any palette": [IHDR, PLTE, key(257), IDAT, IEND],
     "transparency of no length": [IHDR, PLTE, key(0), IDAT, IEND],
     "transparency of a colour for a grey": [header(0), key(6), IDAT, IEND],
     "transparency of half a grey": [header(0), key(1), IDAT, IEND],
