@@ -13,11 +13,12 @@ from typing import BinaryIO
 
 import torch
 
-from deepfeat.networks.weights.pickle_data import Name, Pickled, Reference, read_pickle
+from deepfeat.networks.weights.pickle_data import CutOff, Name, Pickled, Reference, read_pickle
 from deepfeat.networks.weights.zip_directory import Entry, entries_of, place_of
 
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")  # the latter of one without entries
 MOST_PICKLE_BYTES = 16 << 20
+TOO_LONG = "its pickle is over 16 MiB: more than tensors by name are in it"
 MAGIC_NUMBER, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 STORAGES = {
     "DoubleStorage": torch.float64,
@@ -82,7 +83,7 @@ def _read_zip(path: Path, file: BinaryIO, size: int) -> Saved:
     if order not in (b"", b"little"):
         raise ValueError(f"its numbers are in the byte order {order!r:.20}, not little-endian")
     if entries[pickles[0]].size > MOST_PICKLE_BYTES:
-        raise ValueError("its pickle is over 16 MiB")
+        raise ValueError(TOO_LONG)
     pickled = read_pickle(_bytes(file, entries[pickles[0]], size))
     places = {
         name.removeprefix(f"{folder}data/"): Place(
@@ -108,7 +109,10 @@ def _read_legacy(path: Path, file: BinaryIO, size: int) -> Saved:
     content = file.read(MOST_PICKLE_BYTES)
     pickles: list[Pickled] = []
     for expected in (MAGIC_NUMBER, PROTOCOL, None, None, None):
-        pickles.append(read_pickle(content, pickles[-1].end if pickles else 0))
+        try:
+            pickles.append(read_pickle(content, pickles[-1].end if pickles else 0))
+        except CutOff as error:
+            raise ValueError(TOO_LONG if size > len(content) else str(error)) from error
         if expected is not None and pickles[-1].value != expected:
             raise ValueError("it is a pickle, but not one of torch.save")
     system, pickled, keys = pickles[2].value, pickles[3], pickles[4].value

@@ -121,3 +121,23 @@ def test_the_advice_never_is_to_load_unsafely(tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as caught:
         read(path)
     assert "weights_only" not in str(caught.value)
+
+
+@BOTH
+def test_a_long_list_of_numbers_beside_the_tensors_is_no_damage(
+    is_zip: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "curve.pth"
+    state = {"a": torch.ones(2)}
+    curve = [0.5 * number for number in range(600_000)]
+    torch.save(state | {"loss": curve}, path, _use_new_zipfile_serialization=is_zip)
+    assert torch.equal(read(path)["a"], state["a"])
+
+
+@BOTH
+def test_a_pickle_that_is_too_long_is_called_so(is_zip: bool, tmp_path: Path) -> None:
+    path = tmp_path / "array.pth"
+    content = {"a": torch.ones(2), "images": np.zeros(17 << 20, np.uint8)}
+    torch.save(content, path, _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(WeightsError, match="its pickle is over 16 MiB"):
+        read(path)
