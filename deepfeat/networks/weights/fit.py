@@ -9,7 +9,6 @@ must fit; then it is taken, and said if it is not the plain one.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +17,12 @@ import torch
 from torch import Tensor
 
 from deepfeat.errors import WeightsError, some
+from deepfeat.networks.weights.deeper import surplus
 from deepfeat.networks.weights.forms import guarded
 from deepfeat.networks.weights.held import Contents, Held, Shape
 
+MOST_FITTING = 20  # ways to read a file that are looked at closely
 FLOATS = ("float32", "float64", "float16", "bfloat16")
-MOST_PREFIXES = 20  # the true one has the most tensors
-MOST_PARTS = 32  # of a tensor's name, looked at for prefixes
-LONGEST_NAME = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +38,18 @@ class Wanted:
     known: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Reading:
-    """One way to read a file: the tensors by the network's names, and where they stand."""
+    """One way to read a file: the tensors by the network's names, and where they stand.
+
+    ``spelled`` are the network's names as this way has them -> as they are today.
+    """
 
     keys: tuple[str | int, ...]
     prefix: str
     tensors: Mapping[str, Held]
     left_out: int
+    spelled: Mapping[str, str]
 
     @property
     def table(self) -> str:
@@ -73,13 +75,23 @@ def fit(
         If no reading of the file fits, or two do, or a needed tensor is not of finite floats.
     """
     readings = list(_readings(wanted, contents))
-    fitting = [one for one in readings if not _misfits(wanted, one)]
-    different = {tuple(one.tensors[key].place for key in wanted.shapes): one for one in fitting}
+    # The count is looked at first: of many readings few can hold all that is needed.
+    enough = (one for one in readings if len(one.tensors) >= len(wanted.shapes))
+    fitting = [one for one in enough if not _misfits(wanted, one)]
+    different: dict[tuple[object, ...], Reading] = {}
+    for one in fitting:
+        different.setdefault(tuple(one.tensors[key].place for key in wanted.shapes), one)
     if not different:
         raise _does_not_fit(wanted, readings, contents, path)
-    if len(different) > 1:
+    if len(different) > MOST_FITTING:
         raise _fits_twice(wanted, list(different.values()), path, opening)
-    reading = fitting[0]
+    deeper = {one: _surplus(wanted, one, contents) for one in different.values()}
+    exact = [one for one, names in deeper.items() if not names]
+    if not exact:
+        raise _is_deeper(wanted, *next(iter(deeper.items())), path)
+    if len(exact) > 1:
+        raise _fits_twice(wanted, exact, path, opening)
+    reading = exact[0]
     state = {key: _floats(reading, key, path) for key in wanted.shapes}
     bad = [key for key, value in state.items() if not bool(torch.isfinite(value).all())]
     if bad:
@@ -92,20 +104,30 @@ def fit(
 
 
 def _readings(wanted: Wanted, contents: Contents) -> Iterator[Reading]:
-    """Every table and prefix under which something needed stands, under today's or older names."""
-    spellings = _spellings(wanted)
-    for keys, table in _tables(contents):
-        for spelled in spellings:
-            prefixes: Counter[str] = Counter()
-            for name in table:
-                prefixes.update(_prefixes(name, spelled))
-            for prefix, _ in prefixes.most_common(MOST_PREFIXES):
-                found = {
-                    spelled[rest]: tensor
-                    for name, tensor in table.items()
-                    if name.startswith(prefix) and (rest := name.removeprefix(prefix)) in spelled
-                }
-                yield Reading(keys, prefix, found, len(table) - len(found))
+    """Every table and prefix under which something needed stands, under today's or older names.
+
+    In one pass over each table, so that their number needs no bound.
+    """
+    for spelled in _spellings(wanted):
+        deepest = max(name.count(".") for name in spelled)
+        for keys, table in _tables(contents):
+            found: dict[str, dict[str, Held]] = {}
+            for name, tensor in table.items():
+                for prefix, rest in _cuts(name, deepest):
+                    if rest in spelled:
+                        found.setdefault(prefix, {})[spelled[rest]] = tensor
+            for prefix, tensors in found.items():
+                yield Reading(keys, prefix, tensors, len(table) - len(tensors), spelled)
+
+
+def _cuts(name: str, deepest: int) -> Iterator[tuple[str, str]]:
+    """Every cut of a name into a prefix and a rest of at most ``deepest`` dots."""
+    cut = len(name)
+    for _ in range(deepest + 1):
+        cut = name.rfind(".", 0, cut)
+        yield name[: cut + 1], name[cut + 1 :]
+        if cut < 0:
+            return
 
 
 def _tables(
@@ -117,14 +139,6 @@ def _tables(
     for key, value in contents.items():
         if not isinstance(value, Held):
             yield from _tables(value, (*keys, key))
-
-
-def _prefixes(name: str, spelled: Mapping[str, str]) -> Iterator[str]:
-    parts = name[:LONGEST_NAME].split(".", MOST_PARTS)
-    for number in range(len(parts)):
-        rest = ".".join(parts[number:])
-        if rest in spelled:
-            yield name.removesuffix(rest)
 
 
 def _spellings(wanted: Wanted) -> list[dict[str, str]]:
@@ -162,6 +176,20 @@ def _misfits(wanted: Wanted, reading: Reading) -> list[tuple[str, str]]:
         elif not any(_matches(tensor.shape, shape) for shape in shapes):
             found.append((key, f"{tensor.shape} instead of {shapes[0]}"))
     return found
+
+
+def _surplus(wanted: Wanted, reading: Reading, contents: Contents) -> list[str]:
+    """Names that stand among the needed ones and that the network does not have."""
+    table = next(table for keys, table in _tables(contents) if keys == reading.keys)
+    others = (
+        rest
+        for name in table
+        if name.startswith(reading.prefix)
+        and (rest := name.removeprefix(reading.prefix)) not in reading.spelled
+    )
+    needed = {name for name, today in reading.spelled.items() if today in wanted.shapes}
+    heads = [name for name in needed if wanted.shapes[reading.spelled[name]][0][:1] == (None,)]
+    return surplus(others, reading.spelled, needed, heads)
 
 
 def _matches(shape: Shape, expected: tuple[int | None, ...]) -> bool:
@@ -206,6 +234,16 @@ def _does_not_fit(
         expected=f"{len(wanted.shapes)} tensors, which the layer needs",
         found="; ".join(found),
         advice=advice,
+    )
+
+
+def _is_deeper(wanted: Wanted, reading: Reading, names: list[str], path: Path) -> WeightsError:
+    where = f", in {reading.words}" if reading.keys or reading.prefix else ""
+    return WeightsError(
+        f"weights '{path}' do not fit network '{wanted.network}': they are of a deeper one",
+        expected="no tensors among those of the wanted layers that the network does not have",
+        found=f"{_names(names)} besides{where}",
+        advice="Give the network that these weights were trained for.",
     )
 
 

@@ -3,8 +3,8 @@
 A pickle is a program for a small stack machine. Here its instructions build numbers, texts, lists
 and tables; a name becomes a ``Name``, a call a ``Made`` that nobody calls, and a reference to bytes
 outside a ``Reference``. So nothing is ever run, and time and memory are bounded by the number of
-instructions, where a table made of a list of pairs counts as one for each pair. Of tables only the entries with a text as key are kept: tensors have names, and other
-keys could be chosen to collide.
+instructions, where a table made of a list of pairs counts as one for each pair. Of tables only the
+entries with a text as key are kept: tensors have names, and other keys could be chosen to collide.
 """
 
 from __future__ import annotations

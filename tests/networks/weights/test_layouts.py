@@ -250,6 +250,42 @@ def test_what_fits_twice_is_refused_and_the_advice_leads_out(
     assert_taken(found, other)
 
 
+@pytest.mark.parametrize("crowd", [0, 19, 20, 21, 200])
+@pytest.mark.parametrize("both", [False, True])
+def test_no_crowd_of_larger_prefixes_hides_a_second_way(
+    crowd: int, both: bool, state: State, tmp_path: Path
+) -> None:
+    stem = {key: value for key, value in state.items() if key.startswith("features.0.")}
+    rest = {f"n{i}.{key}": torch.ones(1) for i in range(crowd) for key in state if key not in stem}
+    ways = prefixed("stem.", stem) | (prefixed("a.b.", stem) if both else {})
+    other = {key: value + (1 if "b" in key else 0) for key, value in ways.items()}
+    path = tmp_path / "crowd.pth"
+    torch.save(rest | other, path)
+    layer = "features.1"
+    if both:
+        with pytest.raises(WeightsError, match="in 2 ways"):
+            load(path, layer=layer)
+    else:
+        assert load(path, layer=layer)[0].reading.startswith("tensors under 'stem.'")
+
+
+@pytest.mark.parametrize("ways", [2, 20, 21, 300])
+def test_any_number_of_ways_is_refused(ways: int, state: State, tmp_path: Path) -> None:
+    stem = {key: value for key, value in state.items() if key.startswith("features.0.")}
+    path = tmp_path / "ways.pth"
+    torch.save({f"n{i}.{key}": one + i for i in range(ways) for key, one in stem.items()}, path)
+    with pytest.raises(WeightsError, match=f"in {ways} ways"):
+        load(path, layer="features.1")
+
+
+@pytest.mark.parametrize(("parts", "length"), [(33, 3), (200, 9)])
+def test_no_prefix_is_too_long(parts: int, length: int, state: State, tmp_path: Path) -> None:
+    prefix = ("x" * length + ".") * parts
+    path = tmp_path / "long.pth"
+    torch.save(prefixed(prefix, state), path)
+    assert_taken(load(path)[1], state)
+
+
 def test_two_ways_in_a_safetensors_are_refused_with_its_own_way_out(
     state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
