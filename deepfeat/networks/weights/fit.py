@@ -104,20 +104,25 @@ def fit(
 
 
 def _readings(wanted: Wanted, contents: Contents) -> Iterator[Reading]:
-    """Every table and prefix under which something needed stands, under today's or older names.
+    """Every table and prefix under which all that is needed may stand, and the nearest others.
 
-    In one pass over each table, so that their number needs no bound.
+    Under today's or older names, in one pass over each table, so that their number needs no bound.
     """
+    most = 0
     for spelled in _spellings(wanted):
         deepest = max(name.count(".") for name in spelled)
+        cuts: dict[str, list[tuple[str, str]]] = {}  # tables of one file share their names
         for keys, table in _tables(contents):
             found: dict[str, dict[str, Held]] = {}
             for name, tensor in table.items():
-                for prefix, rest in _cuts(name, deepest):
-                    if rest in spelled:
-                        found.setdefault(prefix, {})[spelled[rest]] = tensor
+                if name not in cuts:
+                    cuts[name] = [cut for cut in _cuts(name, deepest) if cut[1] in spelled]
+                for prefix, rest in cuts[name]:
+                    found.setdefault(prefix, {})[spelled[rest]] = tensor
             for prefix, tensors in found.items():
-                yield Reading(keys, prefix, tensors, len(table) - len(tensors), spelled)
+                if len(tensors) >= len(wanted.shapes) or len(tensors) > most:
+                    most = max(most, len(tensors))
+                    yield Reading(keys, prefix, tensors, len(table) - len(tensors), spelled)
 
 
 def _cuts(name: str, deepest: int) -> Iterator[tuple[str, str]]:
@@ -206,7 +211,8 @@ def _floats(reading: Reading, key: str, path: Path) -> Tensor:
             expected="floating-point numbers (float16, bfloat16, float32, float64)",
             advice="Give the weights as they were before they were quantised or converted.",
         )
-    return guarded(path, tensor.read).to(torch.float32)
+    # Contiguous, so that of a view only its own numbers are kept.
+    return guarded(path, lambda: tensor.read().to(torch.float32).contiguous())
 
 
 def _does_not_fit(

@@ -34,6 +34,15 @@ STORAGES = {
     "ComplexFloatStorage": torch.complex64,
     "ComplexDoubleStorage": torch.complex128,
 }
+# Of tensors that no network here is made of: bytes of one number, to find what follows them.
+OTHER_ITEM_BYTES = {
+    "UntypedStorage": 1,
+    "QInt8Storage": 1,
+    "QUInt8Storage": 1,
+    "QInt32Storage": 4,
+    "QUInt4x2Storage": 1,
+    "QUInt2x4Storage": 1,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +127,7 @@ def _read_legacy(path: Path, file: BinaryIO, size: int) -> Saved:
     system, pickled, keys = pickles[2].value, pickles[3], pickles[4].value
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise ValueError("its numbers are not little-endian")
-    claimed = dict(storage_of(one)[:2] for one in pickled.references if not is_class(one))
+    claimed = dict(_item_bytes(one) for one in pickled.references if not is_class(one))
     places: dict[str, Place] = {}
     position = pickles[4].end
     for key in keys if isinstance(keys, list) else []:
@@ -126,11 +135,20 @@ def _read_legacy(path: Path, file: BinaryIO, size: int) -> Saved:
             raise ValueError("its pickle is damaged: a storage that nothing refers to")
         file.seek(position)
         count = int.from_bytes(file.read(8), "little")
-        places[key] = Place(position + 8, count * claimed[key].itemsize)
+        places[key] = Place(position + 8, count * claimed[key])
         position += 8 + places[key].size
         if position > size:
             raise ValueError("it is cut off: its tensors claim more bytes than the file has")
     return Saved(path, pickled, places)
+
+
+def _item_bytes(reference: Reference) -> tuple[str, int]:
+    """Key of a storage, and the bytes of one of its numbers."""
+    match reference.identifier:
+        case ("storage", Name(_, name), str(key), *_) if name in OTHER_ITEM_BYTES:
+            return key, OTHER_ITEM_BYTES[name]
+    key, dtype, *_ = storage_of(reference)
+    return key, dtype.itemsize
 
 
 def is_class(reference: Reference) -> bool:
