@@ -9,7 +9,7 @@ must fit; then it is taken, and said if it is not the plain one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +19,10 @@ from torch import Tensor
 from deepfeat.errors import WeightsError, some
 from deepfeat.networks.weights.deeper import surplus
 from deepfeat.networks.weights.forms import guarded
-from deepfeat.networks.weights.held import Contents, Held, Shape
+from deepfeat.networks.weights.held import Contents, Held, Opening, Shape
 
 MOST_FITTING = 20  # ways to read a file that are looked at closely
+LONGEST_LINE = 2000
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 
 
@@ -65,7 +66,7 @@ class Reading:
 
 
 def fit(
-    wanted: Wanted, contents: Contents, path: Path, opening: str
+    wanted: Wanted, contents: Contents, path: Path, opening: Callable[[Path], Opening] | None
 ) -> tuple[dict[str, Tensor], str]:
     """The needed tensors by today's names, float32 on the CPU, and in words where they stood.
 
@@ -253,18 +254,41 @@ def _is_deeper(wanted: Wanted, reading: Reading, names: list[str], path: Path) -
     )
 
 
-def _fits_twice(wanted: Wanted, readings: list[Reading], path: Path, opening: str) -> WeightsError:
-    first, second = readings[:2]
-    way_out = (
-        f"{opening.format(name=path.name)}{second.table}; "
-        f"torch.save({{k[{len(second.prefix)}:]: v for k, v in state.items() "
-        f"if k.startswith({second.prefix!r})}}, 'one.pth')"
-    )
+def _fits_twice(
+    wanted: Wanted, readings: list[Reading], path: Path, opening: Callable[[Path], Opening] | None
+) -> WeightsError:
+    def holds_another(one: Reading) -> bool:
+        """Whether another reading would be saved with it."""
+        return any(
+            other.keys[: len(one.keys)] == one.keys
+            and (len(other.keys) > len(one.keys) or other.prefix.startswith(one.prefix))
+            for other in readings[:MOST_FITTING]
+            if other is not one
+        )
+
+    first, second = sorted(readings[:MOST_FITTING], key=holds_another, reverse=True)[:2]
     words = [one.words or "tensors by their plain names" for one in (first, second)]
+    line = _saving(opening(path), second) if opening else ""
+    advice = (
+        f"Save the one that is meant, such as the second: {line}"
+        if 0 < len(line) < LONGEST_LINE
+        else "Save the one that is meant alone, by its plain names, and give that file."
+    )
     return WeightsError(
         f"weights '{path}' fit network '{wanted.network}' in {len(readings)} ways",
         found=" and ".join(words),
-        advice=f"Save the one that is meant, such as the second: {way_out}",
+        advice=advice,
+    )
+
+
+def _saving(opening: Opening, reading: Reading) -> str:
+    """A line of Python that saves one reading alone."""
+    keys = "".join(f"[{key!r}]" for key in reading.keys)
+    prefix = reading.prefix
+    return (
+        f"{opening.line}{keys}; torch.save({{str(k)[{len(prefix)}:]: v for k, v in state.items() "
+        f"if str(k).startswith({prefix!r})}}, 'one.pth')"
+        + (f"  # {opening.warning}" if opening.warning else "")
     )
 
 

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 
 from deepfeat.errors import DeepfeatError, WeightsError, printable
 from deepfeat.networks.weights import caffemodel, mat, pth, safetensor
-from deepfeat.networks.weights.held import Contents, held
+from deepfeat.networks.weights.held import Contents, Opening, held
 
 Layout = Literal["torchvision", "caffe-names"]
 Read = TypeVar("Read")
@@ -28,15 +28,15 @@ UNPACK = "Unpack it first."
 class Form:
     """A kind of weights file.
 
-    Its endings, reader, naming of keys, the rounding of its trainer, and a line of Python by which
-    a person opens ``{name}`` as a table of tensors.
+    Its endings, reader, naming of keys, the rounding of its trainer, and how a person opens a
+    file in Python, if that is a matter of a line.
     """
 
     endings: tuple[str, ...]
     read: Callable[[Path], Contents]
     layout: Layout
     pooling: Literal["floor", "ceil"]
-    opening: str = ""
+    opening: Callable[[Path], Opening] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,14 @@ SAFETENSORS = Form(
     lambda path: held(safetensor.read(path)),
     "torchvision",
     "floor",
-    "import torch, safetensors.torch; state = safetensors.torch.load_file({name!r})",
+    safetensor.opening,
 )
 TORCH = Form(
     (".pth", ".pt", ".pth.tar", ".ckpt", ".bin"),
     pth.read,
     "torchvision",
     "floor",
-    "import torch; state = torch.load({name!r}, weights_only=True)",
+    pth.opening,
 )
 MAT = Form((".mat",), lambda path: held(mat.read(path)), "caffe-names", "ceil")
 CAFFEMODEL = Form((".caffemodel",), lambda path: held(caffemodel.read(path)), "caffe-names", "ceil")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from deepfeat.errors import WeightsError, printable
-from deepfeat.networks.weights.held import Contents, Held
+from deepfeat.networks.weights.held import Contents, Held, Opening
 from deepfeat.networks.weights.pickle_data import Made, Name, Pickled, Reference
 from deepfeat.networks.weights.torch_file import STORAGES, Saved, is_class, read_saved, storage_of
 
@@ -50,6 +50,14 @@ def read(path: Path) -> Contents:
     if not contents:
         raise _refused(path, _why_nothing(saved.pickled))
     return contents
+
+
+def opening(path: Path) -> Opening:
+    """How a person opens the file. torch refuses classes of other programs as weights alone."""
+    foreign = [one for one in read_saved(path).pickled.names if one.module not in UNDERSTOOD]
+    how = f"{str(path.absolute())!r}, map_location='cpu', weights_only={not foreign}"
+    warning = f"only if you trust it: {foreign[0]!s:.60} is in it" if foreign else ""
+    return Opening(f"import torch; state = torch.load({how})", warning)
 
 
 def _contents(saved: Saved) -> Contents:

@@ -64,7 +64,7 @@ def contents(state: dict[str, Tensor], prefix: str = "") -> Contents:
 
 
 def words_of(name: str, found: Contents, layer: str | None = None) -> str:
-    return fit(needs(name, layer), found, PATH, "")[1]
+    return fit(needs(name, layer), found, PATH, None)[1]
 
 
 @pytest.mark.parametrize(("network", "file"), PAIRS)
@@ -157,9 +157,9 @@ def test_caffes_longer_rows_are_of_a_deeper_network() -> None:
         for key, shapes in needed.shapes.items()
     }
     head = {"fc8_flickr.weight": torch.ones(2), "extra_1.weight": torch.ones(2)}
-    assert fit(needed, contents(state | head), PATH, "")[1]
+    assert fit(needed, contents(state | head), PATH, None)[1]
     with pytest.raises(WeightsError, match=r"deeper one(?s:.*)conv3_4\.weight"):
-        fit(needed, contents(state | {"conv3_4.weight": torch.ones(2)}), PATH, "")
+        fit(needed, contents(state | {"conv3_4.weight": torch.ones(2)}), PATH, None)
 
 
 def test_the_networks_are_in_the_table() -> None:
