@@ -62,7 +62,7 @@ TORCH = Form(
     pth.opening,
 )
 MAT = Form((".mat",), lambda path: held(mat.read(path)), "caffe-names", "ceil")
-CAFFEMODEL = Form((".caffemodel",), lambda path: held(caffemodel.read(path)), "caffe-names", "ceil")
+CAFFEMODEL = Form((".caffemodel",), caffemodel.read, "caffe-names", "ceil")
 FORMS = (SAFETENSORS, TORCH, MAT, CAFFEMODEL)
 ENDINGS = {ending: form for form in FORMS for ending in form.endings}
 
