@@ -263,7 +263,7 @@ def test_what_fits_twice_is_refused_and_the_advice_leads_out(
     assert_taken(found, other)
 
 
-@pytest.mark.parametrize("crowd", [0, 20, 21, 50])
+@pytest.mark.parametrize("crowd", [20, 21])
 @pytest.mark.parametrize("both", [False, True])
 def test_no_crowd_of_larger_prefixes_hides_a_second_way(
     crowd: int, both: bool, state: State, tmp_path: Path
