@@ -19,12 +19,13 @@ DEEPEST = 32
 LONGEST_WORD = 128  # letters of a key or digits of a number without quotes
 
 # One token each, left to right. A quote that opens nothing whole ends the look: the parser, which
-# reads in the same order, stops there too.
+# reads in the same order, stops there too. Three quotes never are an empty string and one more, or
+# each of them would be looked at to the end of the text.
 STRING = (
     r'"""(?:\\.|[^\\])*?""""{0,2}'
     r"|'''.*?''''{0,2}"
-    r'|"(?:\\.|[^"\\\n])*"'
-    r"|'[^'\n]*'"
+    r'|(?!""")"(?:\\.|[^"\\\n])*"'
+    r"|(?!''')'[^'\n]*'"
 )
 PART = rf"(?:[\w+:-]+|{STRING})"
 TOKEN = re.compile(

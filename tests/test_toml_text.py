@@ -68,3 +68,25 @@ def test_the_rest_is_refused_in_little_time_and_memory(text: bytes, words: str) 
     finally:
         tracemalloc.stop()
     assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b'\\"""a"\n',
+        b"\\'''a'\n",
+        b'"""a" \\"\n',
+        b'x = ""a"""\n',
+        b"'" + b'"""' + b"\n",
+        b'a."""\\"""',
+        b'"\\"\n',
+        b"a   ",
+        b'"a". ',
+    ],
+)
+def test_a_mebibyte_of_quotes_that_do_not_close_takes_no_second(piece: bytes) -> None:
+    text = (piece * (1 << 20))[: 1 << 20]
+    started = time.process_time()
+    with pytest.raises(ValueError):
+        parse_toml(text, most_bytes=1 << 20)
+    assert time.process_time() - started < 1

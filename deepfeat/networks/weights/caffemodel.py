@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepfeat.errors import WeightsError
+from deepfeat.networks.weights.held import Contents, Held, Shape
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 MOST_VARINT_BYTES = 10
@@ -47,6 +48,15 @@ class _Form:
 FORMS = {NET_LAYERS_V1: _Form(name=4, type=5, blobs=6), NET_LAYER: _Form(name=1, type=2, blobs=7)}
 V1_HOLDS_V0 = 1
 
+# Numbers of a blob by field and wire type: bytes of each; of floats that were not packed, with tag.
+ITEM_BYTES = {
+    (BLOB_DATA, LENGTH): 4,
+    (BLOB_DATA, FIXED32): 5,
+    (BLOB_DOUBLE_DATA, LENGTH): 8,
+    (BLOB_DOUBLE_DATA, FIXED64): 8,
+}
+
+_Piece = tuple[memoryview, int, int]  # bytes, field, wire type
 Field = tuple[int, int, int | memoryview]
 
 
@@ -54,9 +64,26 @@ class _Malformed(ValueError):
     """What is wrong with the bytes, in words that follow "is refused: "."""
 
 
-def read(path: Path) -> dict[str, Tensor]:
+@dataclass(frozen=True, slots=True)
+class _Blob:
+    """A blob's shape, and its numbers as they lie in the mapped file."""
+
+    shape: Shape
+    pieces: tuple[_Piece, ...]
+
+    def held(self, name: str) -> Held:
+        return Held(self.shape, "float32", name, self.read)
+
+    def read(self) -> Tensor:
+        # Copied: the mapped file is read-only and goes away.
+        numbers = np.concatenate([_floats(*piece) for piece in self.pieces])
+        return torch.from_numpy(numbers).reshape(self.shape)
+
+
+def read(path: Path) -> Contents:
     """Weights by Caffe's layer names: ``conv1_1.weight``, ``conv1_1.bias`` ..., float32.
 
+    Numbers are copied when they are read: a file may claim gigabytes that nobody wants.
     Convolutions are (out, in, h, w); fc layers (out, in), flattened in the order C, H, W.
 
     Raises
@@ -65,7 +92,7 @@ def read(path: Path) -> dict[str, Tensor]:
         If the bytes are no NetParameter, or a layer's blobs are not those of a convolution or an
         inner product.
     """
-    tensors: dict[str, Tensor] = {}
+    tensors: Contents = {}
     try:
         if path.stat().st_size == 0:
             raise _Malformed("it is empty")
@@ -73,10 +100,10 @@ def read(path: Path) -> dict[str, Tensor]:
         fields = _Fields()
         for number, wire, value in fields.of(content):
             if number in FORMS and wire == LENGTH:
-                for name, tensor in _layer(fields, _bytes(value), number).items():
+                for name, blob in _layer(fields, _bytes(value), number).items():
                     if name in tensors:
                         raise _Malformed(f"layer '{name.rpartition('.')[0]:.60}' occurs twice")
-                    tensors[name] = tensor
+                    tensors[name] = blob.held(name)
         if not tensors:
             raise _Malformed("it holds no layer with weights")
     except _Malformed as error:
@@ -158,7 +185,7 @@ def _run(message: memoryview, start: int) -> int:
         step = min(2 * step, 1 << 20)
 
 
-def _layer(fields: _Fields, message: memoryview, number: int) -> dict[str, Tensor]:
+def _layer(fields: _Fields, message: memoryview, number: int) -> dict[str, _Blob]:
     """Weight and bias of one layer; nothing for a layer without blobs."""
     form = FORMS[number]
     name, kind = "", ""
@@ -182,47 +209,50 @@ def _layer(fields: _Fields, message: memoryview, number: int) -> dict[str, Tenso
     weight = _weight(blobs[0], kind, name)
     tensors = {f"{name}.weight": weight}
     if len(blobs) == 2:
-        bias = blobs[1].reshape(-1)
-        if len(bias) != len(weight):
-            raise _Malformed(f"layer '{name:.60}' has {len(weight)} outputs and {len(bias)} biases")
-        tensors[f"{name}.bias"] = bias
+        outputs, biases = weight.shape[0], math.prod(blobs[1].shape)
+        if biases != outputs:
+            raise _Malformed(f"layer '{name:.60}' has {outputs} outputs and {biases} biases")
+        tensors[f"{name}.bias"] = replace(blobs[1], shape=(biases,))
     return tensors
 
 
-def _weight(blob: Tensor, kind: str, name: str) -> Tensor:
+def _weight(blob: _Blob, kind: str, name: str) -> _Blob:
+    shape = blob.shape
     if kind == INNER_PRODUCT:
-        if blob.ndim == 4 and blob.shape[:2] == (1, 1):
-            blob = blob[0, 0]  # (1, 1, out, in) -> (out, in)
-        if blob.ndim != 2:
-            raise _Malformed(f"inner product '{name:.60}' has the shape {tuple(blob.shape)}")
-        return blob
-    if blob.ndim != 4:
-        raise _Malformed(f"convolution '{name:.60}' has the shape {tuple(blob.shape)}")
-    # An fc layer stored as the convolution it is: (out, C, h, w) -> (out, C h w)
-    return blob.flatten(1) if name.startswith("fc") else blob
+        if len(shape) == 4 and shape[:2] == (1, 1):
+            shape = shape[2:]  # (1, 1, out, in) -> (out, in)
+        if len(shape) != 2:
+            raise _Malformed(f"inner product '{name:.60}' has the shape {shape}")
+    elif len(shape) != 4:
+        raise _Malformed(f"convolution '{name:.60}' has the shape {shape}")
+    elif name.startswith("fc"):
+        # An fc layer stored as the convolution it is: (out, C, h, w) -> (out, C h w)
+        shape = (shape[0], math.prod(shape[1:]))
+    return replace(blob, shape=shape)
 
 
-def _blob(fields: _Fields, message: memoryview) -> Tensor:
-    pieces: list[NDArray[np.float32]] = []
+def _blob(fields: _Fields, message: memoryview) -> _Blob:
+    pieces: list[_Piece] = []
     old: dict[int, int] = {}
     shape: list[int] | None = None
+    count = 0
     for field, wire, value in fields.of(message):
         if field in BLOB_OLD_SHAPE and wire == VARINT:
             old[field] = _number(value)
         elif field == BLOB_SHAPE and wire == LENGTH:
             shape = _shape(fields, _bytes(value))
-        elif field == BLOB_DATA and wire in (LENGTH, FIXED32):
-            pieces.append(_floats(_bytes(value), wire))
-        elif field == BLOB_DOUBLE_DATA and wire in (LENGTH, FIXED64):
-            pieces.append(_array(_bytes(value), "<f8").astype(np.float32))
+        elif item := ITEM_BYTES.get((field, wire)):
+            content = _bytes(value)
+            if len(content) % item:
+                raise _Malformed(f"a blob's data of {len(content):,} bytes are not whole numbers")
+            count += len(content) // item
+            pieces.append((content, field, wire))
     dims = shape if shape is not None else [old.get(field, 1) for field in BLOB_OLD_SHAPE]
-    count = sum(len(piece) for piece in pieces)
     if len(dims) > MOST_DIMENSIONS or not all(0 < dim < 1 << 40 for dim in dims):
         raise _Malformed(f"a blob has the shape {dims!s:.80}")
     if math.prod(dims) != count:
         raise _Malformed(f"a blob of shape {dims} holds {count:,} numbers")
-    # Copied: the mapped file is read-only and goes away.
-    return torch.from_numpy(np.concatenate(pieces)).reshape(dims)
+    return _Blob(tuple(dims), tuple(pieces))
 
 
 def _shape(fields: _Fields, message: memoryview) -> list[int]:
@@ -238,17 +268,13 @@ def _shape(fields: _Fields, message: memoryview) -> list[int]:
     return dims
 
 
-def _floats(content: memoryview, wire: int) -> NDArray[np.float32]:
+def _floats(content: memoryview, field: int, wire: int) -> NDArray[np.float32]:
+    if field == BLOB_DOUBLE_DATA:
+        return np.frombuffer(content, "<f8").astype(np.float32)
     if wire == LENGTH:
-        return _array(content, "<f4").astype(np.float32, copy=False)
+        return np.frombuffer(content, "<f4").astype(np.float32, copy=False)
     numbers = np.frombuffer(content, np.uint8).reshape(-1, 5)[:, 1:]  # (n, tag + 4) -> (n, 4)
     return np.ascontiguousarray(numbers).view("<f4").ravel().astype(np.float32, copy=False)
-
-
-def _array(content: memoryview, dtype: str) -> NDArray[np.float32]:
-    if len(content) % np.dtype(dtype).itemsize:
-        raise _Malformed(f"a blob's data of {len(content):,} bytes are not whole numbers")
-    return np.frombuffer(content, dtype)
 
 
 def _bytes(value: int | memoryview) -> memoryview:

@@ -9,8 +9,7 @@ must fit; then it is taken, and said if it is not the plain one.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +17,13 @@ import torch
 from torch import Tensor
 
 from deepfeat.errors import WeightsError, some
+from deepfeat.networks.weights.deeper import surplus
 from deepfeat.networks.weights.forms import guarded
-from deepfeat.networks.weights.held import Contents, Held, Shape
+from deepfeat.networks.weights.held import Contents, Held, Opening, Shape
 
+MOST_FITTING = 20  # ways to read a file that are looked at closely
+LONGEST_LINE = 2000
 FLOATS = ("float32", "float64", "float16", "bfloat16")
-MOST_PREFIXES = 20  # the true one has the most tensors
-MOST_PARTS = 32  # of a tensor's name, looked at for prefixes
-LONGEST_NAME = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +39,18 @@ class Wanted:
     known: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Reading:
-    """One way to read a file: the tensors by the network's names, and where they stand."""
+    """One way to read a file: the tensors by the network's names, and where they stand.
+
+    ``spelled`` are the network's names as this way has them -> as they are today.
+    """
 
     keys: tuple[str | int, ...]
     prefix: str
     tensors: Mapping[str, Held]
     left_out: int
+    spelled: Mapping[str, str]
 
     @property
     def table(self) -> str:
@@ -63,7 +66,7 @@ class Reading:
 
 
 def fit(
-    wanted: Wanted, contents: Contents, path: Path, opening: str
+    wanted: Wanted, contents: Contents, path: Path, opening: Callable[[Path], Opening] | None
 ) -> tuple[dict[str, Tensor], str]:
     """The needed tensors by today's names, float32 on the CPU, and in words where they stood.
 
@@ -73,13 +76,23 @@ def fit(
         If no reading of the file fits, or two do, or a needed tensor is not of finite floats.
     """
     readings = list(_readings(wanted, contents))
-    fitting = [one for one in readings if not _misfits(wanted, one)]
-    different = {tuple(one.tensors[key].place for key in wanted.shapes): one for one in fitting}
+    # The count is looked at first: of many readings few can hold all that is needed.
+    enough = (one for one in readings if len(one.tensors) >= len(wanted.shapes))
+    fitting = [one for one in enough if not _misfits(wanted, one)]
+    different: dict[tuple[object, ...], Reading] = {}
+    for one in fitting:
+        different.setdefault(tuple(one.tensors[key].place for key in wanted.shapes), one)
     if not different:
         raise _does_not_fit(wanted, readings, contents, path)
-    if len(different) > 1:
+    if len(different) > MOST_FITTING:
         raise _fits_twice(wanted, list(different.values()), path, opening)
-    reading = fitting[0]
+    deeper = {one: _surplus(wanted, one, contents) for one in different.values()}
+    exact = [one for one, names in deeper.items() if not names]
+    if not exact:
+        raise _is_deeper(wanted, *next(iter(deeper.items())), path)
+    if len(exact) > 1:
+        raise _fits_twice(wanted, exact, path, opening)
+    reading = exact[0]
     state = {key: _floats(reading, key, path) for key in wanted.shapes}
     bad = [key for key, value in state.items() if not bool(torch.isfinite(value).all())]
     if bad:
@@ -92,20 +105,35 @@ def fit(
 
 
 def _readings(wanted: Wanted, contents: Contents) -> Iterator[Reading]:
-    """Every table and prefix under which something needed stands, under today's or older names."""
-    spellings = _spellings(wanted)
-    for keys, table in _tables(contents):
-        for spelled in spellings:
-            prefixes: Counter[str] = Counter()
-            for name in table:
-                prefixes.update(_prefixes(name, spelled))
-            for prefix, _ in prefixes.most_common(MOST_PREFIXES):
-                found = {
-                    spelled[rest]: tensor
-                    for name, tensor in table.items()
-                    if name.startswith(prefix) and (rest := name.removeprefix(prefix)) in spelled
-                }
-                yield Reading(keys, prefix, found, len(table) - len(found))
+    """Every table and prefix under which all that is needed may stand, and the nearest others.
+
+    Under today's or older names, in one pass over each table, so that their number needs no bound.
+    """
+    most = 0
+    for spelled in _spellings(wanted):
+        deepest = max(name.count(".") for name in spelled)
+        cuts: dict[str, list[tuple[str, str]]] = {}  # tables of one file share their names
+        for keys, table in _tables(contents):
+            found: dict[str, dict[str, Held]] = {}
+            for name, tensor in table.items():
+                if name not in cuts:
+                    cuts[name] = [cut for cut in _cuts(name, deepest) if cut[1] in spelled]
+                for prefix, rest in cuts[name]:
+                    found.setdefault(prefix, {})[spelled[rest]] = tensor
+            for prefix, tensors in found.items():
+                if len(tensors) >= len(wanted.shapes) or len(tensors) > most:
+                    most = max(most, len(tensors))
+                    yield Reading(keys, prefix, tensors, len(table) - len(tensors), spelled)
+
+
+def _cuts(name: str, deepest: int) -> Iterator[tuple[str, str]]:
+    """Every cut of a name into a prefix and a rest of at most ``deepest`` dots."""
+    cut = len(name)
+    for _ in range(deepest + 1):
+        cut = name.rfind(".", 0, cut)
+        yield name[: cut + 1], name[cut + 1 :]
+        if cut < 0:
+            return
 
 
 def _tables(
@@ -117,14 +145,6 @@ def _tables(
     for key, value in contents.items():
         if not isinstance(value, Held):
             yield from _tables(value, (*keys, key))
-
-
-def _prefixes(name: str, spelled: Mapping[str, str]) -> Iterator[str]:
-    parts = name[:LONGEST_NAME].split(".", MOST_PARTS)
-    for number in range(len(parts)):
-        rest = ".".join(parts[number:])
-        if rest in spelled:
-            yield name.removesuffix(rest)
 
 
 def _spellings(wanted: Wanted) -> list[dict[str, str]]:
@@ -164,6 +184,20 @@ def _misfits(wanted: Wanted, reading: Reading) -> list[tuple[str, str]]:
     return found
 
 
+def _surplus(wanted: Wanted, reading: Reading, contents: Contents) -> list[str]:
+    """Names that stand among the needed ones and that the network does not have."""
+    table = next(table for keys, table in _tables(contents) if keys == reading.keys)
+    others = (
+        rest
+        for name in table
+        if name.startswith(reading.prefix)
+        and (rest := name.removeprefix(reading.prefix)) not in reading.spelled
+    )
+    needed = {name for name, today in reading.spelled.items() if today in wanted.shapes}
+    heads = [name for name in needed if wanted.shapes[reading.spelled[name]][0][:1] == (None,)]
+    return surplus(others, reading.spelled, needed, heads)
+
+
 def _matches(shape: Shape, expected: tuple[int | None, ...]) -> bool:
     return len(shape) == len(expected) and all(
         size is None or size == one for one, size in zip(shape, expected, strict=True)
@@ -178,7 +212,8 @@ def _floats(reading: Reading, key: str, path: Path) -> Tensor:
             expected="floating-point numbers (float16, bfloat16, float32, float64)",
             advice="Give the weights as they were before they were quantised or converted.",
         )
-    return guarded(path, tensor.read).to(torch.float32)
+    # Contiguous, so that of a view only its own numbers are kept.
+    return guarded(path, lambda: tensor.read().to(torch.float32).contiguous())
 
 
 def _does_not_fit(
@@ -209,18 +244,51 @@ def _does_not_fit(
     )
 
 
-def _fits_twice(wanted: Wanted, readings: list[Reading], path: Path, opening: str) -> WeightsError:
-    first, second = readings[:2]
-    way_out = (
-        f"{opening.format(name=path.name)}{second.table}; "
-        f"torch.save({{k[{len(second.prefix)}:]: v for k, v in state.items() "
-        f"if k.startswith({second.prefix!r})}}, 'one.pth')"
+def _is_deeper(wanted: Wanted, reading: Reading, names: list[str], path: Path) -> WeightsError:
+    where = f", in {reading.words}" if reading.keys or reading.prefix else ""
+    return WeightsError(
+        f"weights '{path}' do not fit network '{wanted.network}': they are of a deeper one",
+        expected="no tensors among those of the wanted layers that the network does not have",
+        found=f"{_names(names)} besides{where}",
+        advice="Give the network that these weights were trained for.",
     )
+
+
+def _fits_twice(
+    wanted: Wanted, readings: list[Reading], path: Path, opening: Callable[[Path], Opening] | None
+) -> WeightsError:
+    def holds_another(one: Reading) -> bool:
+        """Whether another reading would be saved with it."""
+        return any(
+            other.keys[: len(one.keys)] == one.keys
+            and (len(other.keys) > len(one.keys) or other.prefix.startswith(one.prefix))
+            for other in readings[:MOST_FITTING]
+            if other is not one
+        )
+
+    first, second = sorted(readings[:MOST_FITTING], key=holds_another, reverse=True)[:2]
     words = [one.words or "tensors by their plain names" for one in (first, second)]
+    line = _saving(opening(path), second) if opening else ""
+    advice = (
+        f"Save the one that is meant, such as the second: {line}"
+        if 0 < len(line) < LONGEST_LINE
+        else "Save the one that is meant alone, by its plain names, and give that file."
+    )
     return WeightsError(
         f"weights '{path}' fit network '{wanted.network}' in {len(readings)} ways",
         found=" and ".join(words),
-        advice=f"Save the one that is meant, such as the second: {way_out}",
+        advice=advice,
+    )
+
+
+def _saving(opening: Opening, reading: Reading) -> str:
+    """A line of Python that saves one reading alone."""
+    keys = "".join(f"[{key!r}]" for key in reading.keys)
+    prefix = reading.prefix
+    return (
+        f"{opening.line}{keys}; torch.save({{str(k)[{len(prefix)}:]: v for k, v in state.items() "
+        f"if str(k).startswith({prefix!r})}}, 'one.pth')"
+        + (f"  # {opening.warning}" if opening.warning else "")
     )
 
 

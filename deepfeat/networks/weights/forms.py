@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 
 from deepfeat.errors import DeepfeatError, WeightsError, printable
 from deepfeat.networks.weights import caffemodel, mat, pth, safetensor
-from deepfeat.networks.weights.held import Contents, held
+from deepfeat.networks.weights.held import Contents, Opening, held
 
 Layout = Literal["torchvision", "caffe-names"]
 Read = TypeVar("Read")
@@ -28,15 +28,15 @@ UNPACK = "Unpack it first."
 class Form:
     """A kind of weights file.
 
-    Its endings, reader, naming of keys, the rounding of its trainer, and a line of Python by which
-    a person opens ``{name}`` as a table of tensors.
+    Its endings, reader, naming of keys, the rounding of its trainer, and how a person opens a
+    file in Python, if that is a matter of a line.
     """
 
     endings: tuple[str, ...]
     read: Callable[[Path], Contents]
     layout: Layout
     pooling: Literal["floor", "ceil"]
-    opening: str = ""
+    opening: Callable[[Path], Opening] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +52,26 @@ SAFETENSORS = Form(
     lambda path: held(safetensor.read(path)),
     "torchvision",
     "floor",
-    "import torch, safetensors.torch; state = safetensors.torch.load_file({name!r})",
+    safetensor.opening,
 )
 TORCH = Form(
     (".pth", ".pt", ".pth.tar", ".ckpt", ".bin"),
     pth.read,
     "torchvision",
     "floor",
-    "import torch; state = torch.load({name!r}, weights_only=True)",
+    pth.opening,
 )
 MAT = Form((".mat",), lambda path: held(mat.read(path)), "caffe-names", "ceil")
-CAFFEMODEL = Form((".caffemodel",), lambda path: held(caffemodel.read(path)), "caffe-names", "ceil")
+CAFFEMODEL = Form((".caffemodel",), caffemodel.read, "caffe-names", "ceil")
 FORMS = (SAFETENSORS, TORCH, MAT, CAFFEMODEL)
 ENDINGS = {ending: form for form in FORMS for ending in form.endings}
 
 ONNX = Foreign("an ONNX model", "Convert its weights to .safetensors with torch's names.")
 PAGE = Foreign("a web page, not the file behind it", "Download the file itself.")
+TEXT = Foreign(
+    "a text, perhaps a message of the server instead of the file",
+    "Open it in an editor to see what it says, then fetch the file again.",
+)
 # Looked at in order: what a file begins with -> what it is.
 SIGNATURES: tuple[tuple[bytes, Form | Foreign], ...] = (
     (rb"\Z", Foreign("empty", FETCH)),
@@ -96,7 +100,7 @@ SIGNATURES: tuple[tuple[bytes, Form | Foreign], ...] = (
         rb"version https://git-lfs",
         Foreign("a pointer of Git LFS, not the file it stands for", "Fetch it by 'git lfs pull'."),
     ),
-    (rb"(?i)\s*<(!doctype|html|head|body|\?xml|!--)", PAGE),
+    (rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype|html|head|body|\?xml|!--)", PAGE),
     (
         rb"\s*\{.*weight_map",
         Foreign(
@@ -105,6 +109,8 @@ SIGNATURES: tuple[tuple[bytes, Form | Foreign], ...] = (
         ),
     ),
     (rb"\s*[\{\[]", Foreign("JSON, not weights", "Give the file with the numbers.")),
+    (rb"\xff\xfe[^\x00]\x00|\xfe\xff\x00[^\x00]", TEXT),  # UTF-16
+    (rb"(\xef\xbb\xbf)?([\t\n\r\f -~]|[\xc2-\xf4][\x80-\xbf]{1,3}){4,}[\xc2-\xf4]?\Z", TEXT),
     (rb"\x08[\x01-\x20][\x12\x1a\x22\x2a\x32\x3a\x42]", ONNX),
     (rb"\x93NUMPY", Foreign("a NumPy array", "Save all tensors by name, as .safetensors.")),
     (rb"GGUF|.{4}TFL3", Foreign("a GGUF or TensorFlow Lite model", "Convert it to .safetensors.")),

@@ -25,6 +25,14 @@ class Held:
     read: Callable[[], Tensor]
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Python by which a person opens a file as ``state``, and what to know before."""
+
+    line: str
+    warning: str = ""
+
+
 # A table of tensors by name, of further tables by key, or of both.
 Contents = dict[str | int, Union[Held, "Contents"]]
 

@@ -17,8 +17,11 @@ from typing import BinaryIO
 BLOCK = 1 << 20
 MOST_EXPANDED = 2 << 30
 # Trained numbers hardly compress; a file that grows more than this is no file of weights.
-MOST_EXPANSION = 16
+MOST_EXPANSION = 4
 FREE_EXPANSION = 64 << 20
+# Numbers become float32, whatever they are stored in; those of networks are stored in no less.
+FLOAT_BYTES = 4
+MOST_WIDENING = 64 << 20
 DEEPEST = 12
 MOST_MATRICES = 50_000  # each takes SciPy some ten microseconds
 MOST_DIMENSIONS = 8
@@ -110,6 +113,7 @@ class _Walker:
     def __init__(self, order: str, expandable: int) -> None:
         self.order = order
         self.expandable = expandable
+        self.widenable = MOST_WIDENING
         self.matrices = MOST_MATRICES
 
     def compressed(self, blocks: Iterator[bytes]) -> None:
@@ -185,6 +189,9 @@ class _Walker:
         fits = item and (length >= count if is_text else length == count * item)
         if not fits:
             raise ValueError(f"an array of {count:,} numbers holds {length:,} bytes of type {kind}")
+        self.widenable -= max(0, count * FLOAT_BYTES - length)
+        if self.widenable < 0:
+            raise ValueError("its numbers take far more bytes as float32 than they are stored in")
         self._skip_padded(stream, length, small, end)
 
     def _skip_padded(self, stream: _Stream, length: int, small: bool, end: int) -> None:

@@ -3,8 +3,8 @@
 A pickle is a program for a small stack machine. Here its instructions build numbers, texts, lists
 and tables; a name becomes a ``Name``, a call a ``Made`` that nobody calls, and a reference to bytes
 outside a ``Reference``. So nothing is ever run, and time and memory are bounded by the number of
-instructions. Of tables only the entries with a text as key are kept: tensors have names, and other
-keys could be chosen to collide.
+instructions, where a table made of a list of pairs counts as one for each pair. Of tables only the
+entries with a text as key are kept: tensors have names, and other keys could be chosen to collide.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MOST_INSTRUCTIONS = 500_000  # some thirty a tensor
+BYTES_FOR_ONE_MORE = 8  # a list of numbers may be as long as its bytes are
 LONGEST_NUMBER = 256  # bytes of an integer
 LONGEST_LINE = 4096
 
@@ -70,6 +71,10 @@ class Pickled:
     references: list[Reference]
 
 
+class CutOff(ValueError):
+    """The bytes end before the pickle does."""
+
+
 def read_pickle(content: bytes, start: int = 0) -> Pickled:
     """The pickle that begins at ``start``.
 
@@ -92,6 +97,8 @@ class _Machine:
     def __init__(self, content: bytes, position: int) -> None:
         self.content = content
         self.position = position
+        self.most = MOST_INSTRUCTIONS + len(content) // BYTES_FOR_ONE_MORE
+        self.left = self.most
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []
         self.memo: dict[int, object] = {}
@@ -99,12 +106,15 @@ class _Machine:
         self.references: list[Reference] = []
 
     def run(self) -> object:
-        for _ in range(MOST_INSTRUCTIONS):
-            code = self.take(1)
-            if code == STOP:
-                return self.stack.pop()
+        while (code := self.take(1)) != STOP:
+            self.spend(1)
             self.step(code)
-        raise ValueError(f"its pickle has over {MOST_INSTRUCTIONS:,} instructions")
+        return self.stack.pop()
+
+    def spend(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise ValueError(f"its pickle has over {self.most:,} instructions")
 
     def step(self, code: bytes) -> None:
         if code in NUMBERS:
@@ -141,7 +151,7 @@ class _Machine:
     def take(self, count: int) -> bytes:
         piece = self.content[self.position : self.position + count] if count >= 0 else b""
         if len(piece) != count:
-            raise ValueError("its pickle is damaged: it ends before its end, or is cut off")
+            raise CutOff("its pickle is damaged: it ends before its end, or is cut off")
         self.position += count
         return piece
 
@@ -187,7 +197,9 @@ def _call(machine: _Machine) -> None:
     if callee == Name("collections", "OrderedDict"):
         # Python 2 gives its pairs as an argument, Python 3 puts them in later.
         made: dict[str, object] = {}
-        for pair in arguments[0] if arguments else []:
+        pairs = arguments[0] if arguments else ()
+        machine.spend(len(pairs))
+        for pair in pairs:
             _put(made, *pair)
         machine.push(made)
     else:

@@ -16,14 +16,15 @@ import torch
 from torch import Tensor
 
 from deepfeat.errors import WeightsError, printable
-from deepfeat.networks.weights.held import Contents, Held
+from deepfeat.networks.weights.held import Contents, Held, Opening
 from deepfeat.networks.weights.pickle_data import Made, Name, Pickled, Reference
 from deepfeat.networks.weights.torch_file import STORAGES, Saved, is_class, read_saved, storage_of
 
 MOST_DIMENSIONS = 16
-MOST_TABLES, DEEPEST = 2000, 8
-# A view may leave out numbers between its own, as every other column; not nearly all of a file.
-MOST_SPREAD, FREE_SPREAD = 16, 1 << 24
+DEEPEST = 32
+# A view may leave out numbers between its own, as every other column. All views of a file together
+# leave out at most so many times the file's bytes: each is read from its first to its last number.
+MOST_SPREAD = 4
 
 # Calls whose first argument is itself a tensor, and those that make one of a storage.
 WRAPPERS = ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state")
@@ -51,29 +52,69 @@ def read(path: Path) -> Contents:
     return contents
 
 
+def opening(path: Path) -> Opening:
+    """How a person opens the file. torch refuses classes of other programs as weights alone."""
+    foreign = [one for one in read_saved(path).pickled.names if one.module not in UNDERSTOOD]
+    how = f"{str(path.absolute())!r}, map_location='cpu', weights_only={not foreign}"
+    warning = f"only if you trust it: {foreign[0]!s:.60} is in it" if foreign else ""
+    return Opening(f"import torch; state = torch.load({how})", warning)
+
+
 def _contents(saved: Saved) -> Contents:
     """Every table that holds tensors by name, with the tables around it."""
     seen: set[int] = set()
+    known: dict[int, Held | None] = {}  # one call of the pickle may stand under many names
+    left_out = 0
+    deepest = 0
+
+    def tensor(value: object) -> Held | None:
+        nonlocal left_out
+        if id(value) not in known:
+            known[id(value)] = found = _held(value, saved)
+            left_out += _left_out(found) if found else 0
+        return known[id(value)]
 
     def table(value: object, depth: int) -> Contents:
-        if id(value) in seen or depth > DEEPEST or len(seen) > MOST_TABLES:
-            return {}
+        nonlocal deepest
         items = value.items if isinstance(value, Made) else value
         if isinstance(items, (list, tuple)):
-            items = dict(enumerate(items[:MOST_TABLES]))
-        if not isinstance(items, dict) or not items:
+            items = dict(enumerate(items))
+        if not isinstance(items, dict) or not items or id(value) in seen:
+            return {}
+        deepest = max(deepest, depth)
+        if depth > DEEPEST:
             return {}
         seen.add(id(value))
         found: Contents = {}
         for key, item in items.items():
-            if (tensor := _held(item, saved)) is not None:
+            if (one := tensor(item)) is not None:
                 if isinstance(key, str):
-                    found[key] = tensor
+                    found[key] = one
             elif inner := table(item, depth + 1):
                 found[key] = inner
         return found
 
-    return table(saved.pickled.value, 0)
+    contents = table(saved.pickled.value, 0)
+    if contents and deepest > DEEPEST:
+        raise ValueError(f"its tables nest over {DEEPEST} deep")
+    if left_out > MOST_SPREAD * saved.path.stat().st_size:
+        raise ValueError("its tensors are spread over far more bytes than they have")
+    return contents
+
+
+def _left_out(held: Held) -> int:
+    """Bytes between a tensor's own that are read with it."""
+    match held.place:
+        case (_, torch.dtype() as dtype, tuple(sizes), tuple(steps)):
+            return max(0, _span(sizes, steps) - math.prod(sizes)) * dtype.itemsize
+    return 0
+
+
+def _span(sizes: tuple[int, ...], steps: tuple[int, ...]) -> int:
+    """Numbers from a tensor's first to its last."""
+    if 0 in sizes:
+        return 0
+    return 1 + sum((n - 1) * step for n, step in zip(sizes, steps, strict=True))
 
 
 def _held(value: object, saved: Saved) -> Held | None:
@@ -112,14 +153,12 @@ def _plain(arguments: tuple[object, ...], saved: Saved) -> Held:
     if len(sizes) != len(steps) or not offset >= 0:
         raise ValueError(f"its pickle is damaged: a tensor of shape {shape!s:.60}")
     numel = math.prod(sizes)
-    span = 1 + sum((n - 1) * step for n, step in zip(sizes, steps, strict=True)) if numel else 0
+    span = _span(sizes, steps)
     place = saved.places.get(key)
     if place is None or place.size != count * dtype.itemsize or (numel and offset + span > length):
         raise ValueError("a tensor leaves its storage, or the storage is not there")
     if numel * dtype.itemsize > saved.path.stat().st_size:
         raise ValueError("its tensors claim more bytes than the file has")
-    if span > MOST_SPREAD * numel + FREE_SPREAD:
-        raise ValueError("a tensor is spread over far more bytes than it has")
     start = place.start + (begin + offset) * dtype.itemsize if numel else place.start
     whole = place.crc if span * dtype.itemsize == place.size else 0
 

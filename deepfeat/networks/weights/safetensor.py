@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from deepfeat.errors import WeightsError
+from deepfeat.networks.weights.held import Opening
 
 # The reference stops at 100 MB; the largest network here needs 0.1 MB, and parsing is not free.
 MOST_HEADER_BYTES = 4 << 20
@@ -47,6 +48,12 @@ def metadata(path: Path) -> dict[str, str]:
     """What the file says about itself: its word, not a fact."""
     found: dict[str, str] = _header(path)[0].get("__metadata__", {})
     return found
+
+
+def opening(path: Path) -> Opening:
+    """How a person opens the file."""
+    name = str(path.absolute())
+    return Opening(f"import torch, safetensors.torch as st; state = st.load_file({name!r})")
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:

@@ -13,11 +13,12 @@ from typing import BinaryIO
 
 import torch
 
-from deepfeat.networks.weights.pickle_data import Name, Pickled, Reference, read_pickle
+from deepfeat.networks.weights.pickle_data import CutOff, Name, Pickled, Reference, read_pickle
 from deepfeat.networks.weights.zip_directory import Entry, entries_of, place_of
 
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")  # the latter of one without entries
 MOST_PICKLE_BYTES = 16 << 20
+TOO_LONG = "its pickle is over 16 MiB: more than tensors by name are in it"
 MAGIC_NUMBER, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 STORAGES = {
     "DoubleStorage": torch.float64,
@@ -32,6 +33,15 @@ STORAGES = {
     "BoolStorage": torch.bool,
     "ComplexFloatStorage": torch.complex64,
     "ComplexDoubleStorage": torch.complex128,
+}
+# Of tensors that no network here is made of: bytes of one number, to find what follows them.
+OTHER_ITEM_BYTES = {
+    "UntypedStorage": 1,
+    "QInt8Storage": 1,
+    "QUInt8Storage": 1,
+    "QInt32Storage": 4,
+    "QUInt4x2Storage": 1,
+    "QUInt2x4Storage": 1,
 }
 
 
@@ -82,7 +92,7 @@ def _read_zip(path: Path, file: BinaryIO, size: int) -> Saved:
     if order not in (b"", b"little"):
         raise ValueError(f"its numbers are in the byte order {order!r:.20}, not little-endian")
     if entries[pickles[0]].size > MOST_PICKLE_BYTES:
-        raise ValueError("its pickle is over 16 MiB")
+        raise ValueError(TOO_LONG)
     pickled = read_pickle(_bytes(file, entries[pickles[0]], size))
     places = {
         name.removeprefix(f"{folder}data/"): Place(
@@ -108,13 +118,16 @@ def _read_legacy(path: Path, file: BinaryIO, size: int) -> Saved:
     content = file.read(MOST_PICKLE_BYTES)
     pickles: list[Pickled] = []
     for expected in (MAGIC_NUMBER, PROTOCOL, None, None, None):
-        pickles.append(read_pickle(content, pickles[-1].end if pickles else 0))
+        try:
+            pickles.append(read_pickle(content, pickles[-1].end if pickles else 0))
+        except CutOff as error:
+            raise ValueError(TOO_LONG if size > len(content) else str(error)) from error
         if expected is not None and pickles[-1].value != expected:
             raise ValueError("it is a pickle, but not one of torch.save")
     system, pickled, keys = pickles[2].value, pickles[3], pickles[4].value
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise ValueError("its numbers are not little-endian")
-    claimed = dict(storage_of(one)[:2] for one in pickled.references if not is_class(one))
+    claimed = dict(_item_bytes(one) for one in pickled.references if not is_class(one))
     places: dict[str, Place] = {}
     position = pickles[4].end
     for key in keys if isinstance(keys, list) else []:
@@ -122,11 +135,20 @@ def _read_legacy(path: Path, file: BinaryIO, size: int) -> Saved:
             raise ValueError("its pickle is damaged: a storage that nothing refers to")
         file.seek(position)
         count = int.from_bytes(file.read(8), "little")
-        places[key] = Place(position + 8, count * claimed[key].itemsize)
+        places[key] = Place(position + 8, count * claimed[key])
         position += 8 + places[key].size
         if position > size:
             raise ValueError("it is cut off: its tensors claim more bytes than the file has")
     return Saved(path, pickled, places)
+
+
+def _item_bytes(reference: Reference) -> tuple[str, int]:
+    """Key of a storage, and the bytes of one of its numbers."""
+    match reference.identifier:
+        case ("storage", Name(_, name), str(key), *_) if name in OTHER_ITEM_BYTES:
+            return key, OTHER_ITEM_BYTES[name]
+    key, dtype, *_ = storage_of(reference)
+    return key, dtype.itemsize
 
 
 def is_class(reference: Reference) -> bool:

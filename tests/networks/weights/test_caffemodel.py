@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,15 +10,28 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deepfeat.errors import WeightsError
-from deepfeat.networks.weights.caffemodel import read
+from deepfeat.networks.weights import caffemodel
+from deepfeat.networks.weights.held import Held
 
 WITHOUT_RESET = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+
+
+def read(path: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a file, each with the shape and kind that were told before it was read."""
+    found = {}
+    for key, value in caffemodel.read(path).items():
+        assert isinstance(key, str)
+        assert isinstance(value, Held)
+        found[key] = value.read()
+        assert (tuple(found[key].shape), "float32") == (value.shape, value.kind)
+    return found
 
 
 @pytest.mark.parametrize("form", ["v1", "new"])
@@ -148,3 +162,26 @@ def test_every_truncation_is_refused(
     path.write_bytes(content[:cut])
     with pytest.raises(WeightsError):
         read(path)
+
+
+@pytest.mark.parametrize("form", ["caffe", "caffe_unpacked"])
+def test_numbers_that_nobody_wants_are_not_copied(
+    form: str, caffe: SimpleNamespace, caffe_unpacked: SimpleNamespace, tmp_path: Path
+) -> None:
+    schema = {"caffe": caffe, "caffe_unpacked": caffe_unpacked}[form]
+    net = schema.NetParameter()
+    count = 1 << 21
+    for name in ("a", "b"):
+        layer = net.layer.add(name=name, type="InnerProduct")
+        layer.blobs.add(data=np.ones(count), shape={"dim": [1, count]})
+    path = tmp_path / "wide.caffemodel"
+    path.write_bytes(net.SerializeToString())
+    tracemalloc.start()  # NumPy tells it of its arrays
+    try:
+        held = caffemodel.read(path)["a.weight"]
+        assert tracemalloc.get_traced_memory()[1] < count
+        assert isinstance(held, Held)
+        assert torch.equal(held.read(), torch.ones(1, count))
+        assert tracemalloc.get_traced_memory()[1] >= 4 * count
+    finally:
+        tracemalloc.stop()

@@ -35,7 +35,8 @@ def load_weights(
     **options: Any,
 ) -> tuple[Weights, dict[str, torch.Tensor] | None]:
     """For a network that needs tensors of these names and shapes."""
-    wanted = Wanted(network, {key: (shape,) for key, shape in shapes.items()}, frozenset(shapes))
+    known = frozenset(shapes) | frozenset(VGG_SHAPES)
+    wanted = Wanted(network, {key: (shape,) for key, shape in shapes.items()}, known)
     return load.load_weights(network, spec, lambda layout: wanted, **options)
 
 

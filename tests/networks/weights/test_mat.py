@@ -100,3 +100,23 @@ def test_another_matlab_file_is_refused_with_the_reason(
     savemat(path, content)
     with pytest.raises(WeightsError, match=words):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "words"),
+    [
+        (np.uint8, 24 << 20, "far more bytes as float32"),
+        (np.int16, 36 << 20, "far more bytes as float32"),
+        (np.uint8, 4 << 20, "none of its layers"),
+        (np.float32, 8 << 20, "none of its layers"),
+    ],
+)
+def test_numbers_that_grow_as_they_are_read_are_refused(
+    kind: Any, count: int, words: str, tmp_path: Path
+) -> None:
+    cell = np.empty((1, 1), object)
+    cell[0, 0] = {"name": "relu", "other": np.zeros((1, 1), kind)}
+    path = tmp_path / "narrow.mat"
+    savemat(path, {"layers": cell, "x": np.zeros(count, kind)})
+    with pytest.raises(WeightsError, match=words):
+        read(path)

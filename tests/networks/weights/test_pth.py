@@ -121,3 +121,80 @@ def test_the_advice_never_is_to_load_unsafely(tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as caught:
         read(path)
     assert "weights_only" not in str(caught.value)
+
+
+@BOTH
+def test_a_long_list_of_numbers_beside_the_tensors_is_no_damage(
+    is_zip: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "curve.pth"
+    state = {"a": torch.ones(2)}
+    curve = [0.5 * number for number in range(600_000)]
+    torch.save(state | {"loss": curve}, path, _use_new_zipfile_serialization=is_zip)
+    assert torch.equal(read(path)["a"], state["a"])
+
+
+@BOTH
+def test_a_pickle_that_is_too_long_is_called_so(is_zip: bool, tmp_path: Path) -> None:
+    path = tmp_path / "array.pth"
+    content = {"a": torch.ones(2), "images": np.zeros(17 << 20, np.uint8)}
+    torch.save(content, path, _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(WeightsError, match="its pickle is over 16 MiB"):
+        read(path)
+
+
+@BOTH
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["qint8", "quint8", "qint32", "float8", "uint16"])
+def test_what_nobody_needs_costs_no_file(is_zip: bool, kind: str, tmp_path: Path) -> None:
+    ones = torch.ones(7)
+    odd = {
+        "qint8": lambda: torch.quantize_per_tensor(ones, 0.1, 0, torch.qint8),
+        "quint8": lambda: torch.quantize_per_tensor(ones, 0.1, 0, torch.quint8),
+        "qint32": lambda: torch.quantize_per_tensor(ones, 0.1, 0, torch.qint32),
+        "float8": lambda: ones.to(torch.float8_e4m3fn),
+        "uint16": lambda: ones.to(torch.uint16),
+    }[kind]()
+    path = tmp_path / "odd.pth"
+    plain = torch.arange(5.0)
+    torch.save({"x": odd, "a": plain, "z": odd}, path, _use_new_zipfile_serialization=is_zip)
+    found = pth.read(path)["a"]
+    assert isinstance(found, Held)
+    assert torch.equal(found.read(), plain)
+
+
+@BOTH
+@pytest.mark.parametrize(("views", "is_taken"), [(1, True), (3, True), (6, False), (300, False)])
+def test_views_may_leave_out_some_times_the_files_bytes_together(
+    views: int, is_taken: bool, is_zip: bool, tmp_path: Path
+) -> None:
+    storage = torch.arange(100_000.0)
+    state = {f"a{i}": storage[i::90_000] for i in range(views)}  # two numbers, far apart
+    path = tmp_path / "spread.pth"
+    torch.save(state, path, _use_new_zipfile_serialization=is_zip)
+    if is_taken:
+        assert all(torch.equal(tensor, state[key]) for key, tensor in read(path).items())
+    else:
+        with pytest.raises(WeightsError, match="spread over far more bytes"):
+            read(path)
+
+
+@BOTH
+@pytest.mark.parametrize(("depth", "is_taken"), [(20, True), (32, True), (33, False)])
+def test_tables_that_are_too_deep_are_no_tables_left_out(
+    depth: int, is_taken: bool, is_zip: bool, tmp_path: Path
+) -> None:
+    deep: Any = {"b": torch.ones(2)}
+    for _ in range(depth - 1):
+        deep = {"n": deep}
+    path = tmp_path / "deep.pth"
+    content = {"a": torch.ones(2), "n": deep}
+    torch.save(content, path, _use_new_zipfile_serialization=is_zip)
+    if is_taken:
+        found: Any = pth.read(path)
+        for _ in range(depth):
+            found = found["n"]
+        assert torch.equal(found["b"].read(), torch.ones(2))
+    else:
+        with pytest.raises(WeightsError, match="nest over 32 deep"):
+            pth.read(path)
