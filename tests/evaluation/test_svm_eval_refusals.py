@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from by_hand import clouds, make_store
@@ -234,6 +235,19 @@ def test_an_output_that_is_something_else_is_kept(refused, ready, here):
     (here / "folder.json").mkdir()
     said = refused(73, *arguments, "--features", store, "-o", "folder.json")
     assert "is no result" in said
+
+
+@pytest.mark.parametrize("kind", ["deep", "pipe", "endless", "wrong"])
+def test_a_hostile_output_is_left_as_it_is_before_any_work(refused, folder, here, kind):
+    path = here / "r.json"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "endless":
+        path.symlink_to("/dev/zero")
+    else:
+        path.write_text("[" * 100_000 if kind == "deep" else '{"schema": "deepfeat.result/1"}')
+    said = refused(73, "folder", "--data", folder, *SMALL, "-o", "r.json")
+    assert "exists and is no result of svm-eval: it is left as it is" in said
 
 
 def test_a_result_of_other_settings_is_kept_unless_asked(command_line, here, ready):
