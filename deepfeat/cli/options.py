@@ -21,7 +21,7 @@ EXIT_STATUSES = {
     69: "weights, an archive, a device or an optional package cannot be had",
     70: "a bug in deepfeat; the traceback is shown",
     73: "the target cannot be created, or the disk is too small",
-    74: "reading or writing the store failed during the run",
+    74: "reading or writing the store failed during the run, or memory ran out",
     75: "another process is writing the store",
     77: "no permission to read the source or the store",
     130: "interrupted (143: terminated); the same command again goes on",

@@ -153,6 +153,8 @@ def test_a_file_system_that_states_no_size_is_not_called_full(place, command_lin
         (OSError(errno.ENOSPC, "No space left on device", "a/b"), "Make room"),
         (OSError(errno.EIO, "Input/output error", b"caf\xe9"), "Input/output error: caf\\udce9"),
         (OSError("what a library says"), "what a library says"),
+        (MemoryError(), "there is not enough memory"),
+        (MemoryError("Unable to allocate 37.3 GiB"), "Unable to allocate 37.3 GiB"),
     ],
 )
 @pytest.mark.parametrize("more", [(), ("--json",)])
