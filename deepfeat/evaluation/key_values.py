@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from deepfeat.extraction.request import LARGEST_SCALE
+from deepfeat.numbers import whole_number
+
 Check = Callable[[Any], Any]
 MOST_CS = 1000
 LARGEST = 1e300
@@ -106,11 +109,16 @@ def class_weight(value: Any) -> Any:
 
 def scales(value: Any) -> tuple[str, ...]:
     """Shorter sides in pixels, ascending, "native" last; also as texts, as a store names them."""
-    sides = [int(one) if isinstance(one, str) and one.isdecimal() else one for one in _list(value)]
-    found = list_of(either(whole(1), one_of("native")))(sides)
+    sides = [_side(one) for one in _list(value)]
+    found = list_of(either(whole(1, LARGEST_SCALE), one_of("native")))(sides)
     if len(set(found)) != len(found):
         raise ValueError("scales that differ from each other")
     return tuple(str(one) for one in sorted(found, key=lambda one: (one == "native", one)))
+
+
+def _side(value: Any) -> Any:
+    number = whole_number(value) if isinstance(value, str) else None
+    return value if number is None else number
 
 
 def _list(value: Any) -> list[Any]:

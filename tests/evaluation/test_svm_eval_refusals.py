@@ -9,6 +9,8 @@ import pytest
 from by_hand import clouds, make_store
 from trees import make_caltech, make_voc
 
+from deepfeat.evaluation.recipe_files import recipe_folder
+
 SMALL = (
     "--set", "extract.network=vgg8-small", "--set", "extract.weights=random:0",
     "--set", "extract.layer=pool5", "--set", "extract.scales=[48, 72]",
@@ -308,3 +310,31 @@ def test_missing_images_are_an_error_where_the_recipe_says_so(command_line, here
     assert "1 images have no descriptors, and data.missing is 'error'" in ended.err
     assert "'Faces/none.jpg'" in ended.err
     assert command_line(*line, "-o", "r.json").status == 1
+
+
+LONG = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--split", LONG),
+        ("--split", "\u0663"),
+        ("--seed", LONG),
+        ("--seed", "9" * 4000),
+        ("--set", f"extract.scales=['{LONG}']"),
+        ("--set", "extract.scales=[20000]"),
+        ("--set", f"extract.{'9' * 90}.layer=pool5"),
+        ("--set", f"svm.select.folds={LONG}"),
+    ],
+    ids=lambda more: more[1][:20],
+)
+def test_numbers_of_thousands_of_digits_are_refused(refused, folder, more):
+    said = refused(64, "folder", "--data", folder, *SMALL, *more)
+    assert "bug" not in said
+
+
+def test_a_block_of_thousands_of_digits_is_none(refused, folder, here):
+    recipe = (recipe_folder() / "folder.toml").read_text()
+    (here / "r.toml").write_text(f'{recipe}\n[variants.x.extract."{LONG}"]\nlayer = "pool5"\n')
+    assert "names a block that is not there" in refused(64, "r.toml", "--data", folder)
