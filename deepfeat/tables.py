@@ -28,6 +28,8 @@ def look_up(
     listing : str
         The command that lists all names; empty lists them in the message.
     """
+    if not isinstance(name, str):
+        raise error(f"a {kind} is given by its name", found=f"{name!r:.100}")
     if name in table:
         return table[name]
     raise error(f"unknown {kind} '{name}'", advice=advice(table, name, listing))

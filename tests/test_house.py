@@ -18,7 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [  # a room may import rooms of lower floors, and itself
     {"errors"},
     {"terminal"},
-    {"tables", "toml_text", "status", "files", "progress", "machine"},
+    {"tables", "toml_text", "status", "files", "progress", "machine", "numbers"},
     {"images", "networks", "datasets", "metrics", "classify", "store"},
     {"extraction"},
     {"evaluation"},

@@ -97,6 +97,8 @@ def _run(arguments: list[str]) -> int:
         return 130
     except OSError as error:
         return _end(_io_error(error), as_json)
+    except MemoryError as error:
+        return _end(_memory_error(error), as_json)
     except Exception:
         traceback.print_exc()
         say("deepfeat: this is a bug in deepfeat; please report the lines above")
@@ -118,6 +120,14 @@ def _io_error(error: OSError) -> StoreError:
     known = isinstance(error.filename, (str, bytes))
     name = f": {os.fsdecode(error.filename)}" if known else ""
     return StoreError(f"{error.strerror or error}{name}", advice=IO_ADVICE.get(error.errno, ""))
+
+
+def _memory_error(error: MemoryError) -> StoreError:
+    return StoreError(
+        "there is not enough memory",
+        found=str(error)[:500],
+        advice="End other programs, or give less at once. What was extracted is safe.",
+    )
 
 
 def _end(error: Told, as_json: bool) -> int:

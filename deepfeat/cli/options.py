@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from deepfeat.numbers import whole_number
 from deepfeat.terminal import answer
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -21,7 +22,7 @@ EXIT_STATUSES = {
     69: "weights, an archive, a device or an optional package cannot be had",
     70: "a bug in deepfeat; the traceback is shown",
     73: "the target cannot be created, or the disk is too small",
-    74: "reading or writing the store failed during the run",
+    74: "reading or writing the store failed during the run, or memory ran out",
     75: "another process is writing the store",
     77: "no permission to read the source or the store",
     130: "interrupted (143: terminated); the same command again goes on",
@@ -60,9 +61,10 @@ class Colour(click.ParamType[tuple[int, int, int]]):
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int, int]:
         if isinstance(value, tuple):
             return value
-        parts = str(value).split(",")
-        if len(parts) == 3 and all(part.strip().isdigit() and int(part) < 256 for part in parts):
-            return int(parts[0]), int(parts[1]), int(parts[2])
+        levels = [whole_number(part.strip()) for part in str(value).split(",")]
+        if len(levels) == 3 and all(level is not None and level < 256 for level in levels):
+            red, green, blue = (level or 0 for level in levels)
+            return red, green, blue
         self.fail(f"'{value}' is no colour: three numbers from 0 to 255", param, ctx)
 
 

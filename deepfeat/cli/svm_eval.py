@@ -9,6 +9,7 @@ import click
 
 from deepfeat.cli.options import List, Workers, exits, print_json, with_output_options
 from deepfeat.cli.svm_eval_words import result_lines
+from deepfeat.numbers import whole_number
 from deepfeat.progress import shown, shown_bytes, shown_count
 from deepfeat.terminal import answer, say
 
@@ -147,6 +148,7 @@ def svm_eval(recipe: str, **options: Any) -> int:
 def _numbers(splits: tuple[str, ...] | None) -> list[int] | None:
     if splits is None:
         return None
-    if not all(part.isdecimal() for part in splits):
+    numbers = [whole_number(part) for part in splits]
+    if None in numbers:
         raise click.BadParameter("splits are numbers from 0", param_hint="--split")
-    return [int(part) for part in splits]
+    return [number for number in numbers if number is not None]

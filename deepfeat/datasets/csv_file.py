@@ -19,7 +19,7 @@ from typing import TextIO
 
 import numpy as np
 
-from deepfeat.datasets.dataset import Box, DataSet, Entry
+from deepfeat.datasets.dataset import Box, DataSet, Entry, no_labels
 from deepfeat.datasets.listing import Listing
 from deepfeat.errors import DataError, DataMissing, NoPermission, UsageError, some
 from deepfeat.tables import advice
@@ -131,7 +131,7 @@ def csv_dataset(
     named = [_names(line.cells[labels], separator) for line in lines]
     classes = sorted({name for names in named for name in names}, key=os.fsencode)
     index = {name: number for number, name in enumerate(classes)}
-    table = np.full((len(lines), len(classes)), -1, np.int8)
+    table = no_labels(len(lines), len(classes), f"'{path}', column '{labels}'")
     splits: dict[str, list[int]] = {}
     for row, (line, names) in enumerate(zip(lines, named, strict=True)):
         table[row, [index[name] for name in names]] = 1

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from deepfeat.errors import DataError, some
 
+MOST_LABELS = 1 << 28  # bytes of memory
 Box = tuple[float, float, float, float]
 
 
@@ -95,9 +96,31 @@ class DataSet:
                 raise DataError(f"data set '{self.name}': split '{split}' leaves the entries")
 
 
-def single_labels(owners: Sequence[int], classes: int) -> NDArray[np.int8]:
-    """Return (N, L) labels: 1 for the one class that owns each entry, -1 for the others."""
-    labels = np.full((len(owners), classes), -1, np.int8)
+def no_labels(images: int, classes: int, what: str) -> NDArray[np.int8]:
+    """Return (N, L) labels of -1, if they are not too many to be meant.
+
+    Raises
+    ------
+    DataError
+        Above ``MOST_LABELS``; ``what`` names the classes in the message.
+    """
+    if images * classes > MOST_LABELS:
+        raise DataError(
+            f"{what}: {classes:,} classes of {images:,} images are too many",
+            expected=f"at most {MOST_LABELS:,} labels, which is images times classes",
+            advice="It may hold something other than labels, such as a name for every image.",
+        )
+    return np.full((images, classes), -1, np.int8)
+
+
+def single_labels(
+    owners: Sequence[int], classes: int, what: str = "the data set"
+) -> NDArray[np.int8]:
+    """Return (N, L) labels: 1 for the one class that owns each entry, -1 for the others.
+
+    Raises ``DataError`` as ``no_labels``.
+    """
+    labels = no_labels(len(owners), classes, what)
     labels[np.arange(len(owners)), np.asarray(owners, np.int64)] = 1
     return labels
 

@@ -63,7 +63,7 @@ def folder_dataset(
         name=os.path.basename(os.path.abspath(root)),  # noqa: PTH100, PTH119  (links stay)
         entries=entries,
         classes=tuple(os.fsdecode(name) for name in classes),
-        labels=single_labels([index[owner] for owner in owners], len(classes)),
+        labels=single_labels([index[owner] for owner in owners], len(classes), f"'{root}'"),
         splits=_splits(entries) if depth else {},
     )
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from deepfeat.extraction.request import LARGEST_SCALE
+from deepfeat.numbers import whole_number
+
 Check = Callable[[Any], Any]
-MOST_CS = 1000
+MOST_CS = 100
 LARGEST = 1e300
 
 
@@ -55,6 +58,21 @@ def number(above: float, most: float = float("inf")) -> Check:
     return check
 
 
+def within(least: float, most: float) -> Check:
+    def check(value: Any) -> float:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not least <= value <= most:
+            raise ValueError(f"a number from {least:g} to {most:g}")
+        return float(value)
+
+    return check
+
+
+# Of C and of weights: beyond it nothing changes any more but how long the solver takes, and single
+# precision would overflow.
+strength = within(1e-12, 1e12)
+
+
 def either(*checks: Check) -> Check:
     def check(value: Any) -> Any:
         words = []
@@ -88,7 +106,7 @@ def grid(value: Any) -> tuple[float, ...]:
             value = [base**power for power in range(first, last + 1)]
         except OverflowError as error:
             raise ValueError("powers that are finite numbers") from error
-    Cs: tuple[float, ...] = list_of(number(0))(value)
+    Cs: tuple[float, ...] = list_of(strength)(value)
     if len(Cs) > MOST_CS:
         raise ValueError(f"at most {MOST_CS} values")
     if len(set(Cs)) != len(Cs):
@@ -100,17 +118,22 @@ def class_weight(value: Any) -> Any:
     if value == "balanced":
         return value
     if isinstance(value, Mapping) and set(value) == {"pos", "neg"}:
-        return {name: number(0)(value[name]) for name in ("pos", "neg")}
+        return {name: strength(value[name]) for name in ("pos", "neg")}
     raise ValueError('{pos = number, neg = number} or "balanced"')
 
 
 def scales(value: Any) -> tuple[str, ...]:
     """Shorter sides in pixels, ascending, "native" last; also as texts, as a store names them."""
-    sides = [int(one) if isinstance(one, str) and one.isdecimal() else one for one in _list(value)]
-    found = list_of(either(whole(1), one_of("native")))(sides)
+    sides = [_side(one) for one in _list(value)]
+    found = list_of(either(whole(1, LARGEST_SCALE), one_of("native")))(sides)
     if len(set(found)) != len(found):
         raise ValueError("scales that differ from each other")
     return tuple(str(one) for one in sorted(found, key=lambda one: (one == "native", one)))
+
+
+def _side(value: Any) -> Any:
+    number = whole_number(value) if isinstance(value, str) else None
+    return value if number is None else number
 
 
 def _list(value: Any) -> list[Any]:

@@ -23,8 +23,10 @@ from deepfeat.evaluation.key_values import (
     number,
     one_of,
     scales,
+    strength,
     text,
     whole,
+    within,
 )
 
 Values = Mapping[str, Any]
@@ -126,7 +128,7 @@ KEYS: dict[str, Key] = {
     ),
     "fuse.weights": Key(
         "One number a network, multiplying its block before the row gets length 1.",
-        list_of(number(0)),
+        list_of(strength),
         lambda values: (1.0,) * len(values["extract"]),
     ),
     "score.measure": Key("What the figure is.", one_of("map", "recall", "accuracy"), _measure),
@@ -146,7 +148,7 @@ KEYS: dict[str, Key] = {
     ),
     "svm.loss": Key("The loss.", one_of("squared_hinge", "hinge"), "squared_hinge"),
     "svm.C": Key(
-        "Values of C, or `{base, from, to}` for the powers of base.",
+        "At most 100 values of C from 1e-12 to 1e12, or `{base, from, to}` for powers of base.",
         grid,
         grid({"base": 2, "from": -7, "to": 7}),
     ),
@@ -162,7 +164,7 @@ KEYS: dict[str, Key] = {
     ),
     "svm.fit_intercept": Key("Whether there is an intercept.", flag, True),
     "svm.intercept_scaling": Key(
-        "The value of the constant feature behind the intercept.", number(0), 1.0
+        "The value of the constant feature behind the intercept.", within(1e-6, 1000), 1.0
     ),
     "svm.solver": Key("The solver.", one_of("gram", "liblinear"), _solver),
     "svm.gap": Key(

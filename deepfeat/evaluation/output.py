@@ -18,9 +18,14 @@ def check_output(output: Path, recipe: Recipe, working: Working) -> None:
         )
     if not output.parent.is_dir():
         raise CannotCreate(f"the folder '{output.parent}' does not exist", advice="Make it first.")
+    if output.is_dir():
+        raise CannotCreate(
+            f"'{output}' exists and is no result of svm-eval: it is a folder",
+            advice="Name another file with -o.",
+        )
     if output.exists() and not working.overwrite:
         before = _result_at(output)
-        if (before.recipe.get("name"), before.recipe.get("sha256")) != (recipe.name, recipe.sha256):
+        if (before.recipe["name"], before.recipe["sha256"]) != (recipe.name, recipe.sha256):
             raise _refusal(output, before)
 
 
@@ -37,20 +42,20 @@ def _result_at(output: Path) -> Result:
         return Result.load(output)
     except DataError as error:
         raise CannotCreate(
-            f"'{output}' exists and is no result of svm-eval",
+            f"'{output}' exists and is no result of svm-eval: it is left as it is",
+            found=error.message,
             advice="Name another file with -o, or give --overwrite.",
         ) from error
 
 
 def _question(result: Result) -> object:
-    value = result.as_value()
     return (
-        value["recipe"]["name"],
-        value["recipe"]["sha256"],
-        value["data"].get("root_sha256"),
-        [(one.get("identity"), one.get("layer")) for one in value["features"]],
-        [one["split"] for one in value["splits"]],
-        bool(value["study"]),
+        result.recipe["name"],
+        result.recipe["sha256"],
+        result.data["root_sha256"],
+        [(one["identity"], one["layer"]) for one in result.features],
+        [one["split"] for one in result.splits],
+        bool(result.study),
     )
 
 
@@ -58,8 +63,8 @@ def _refusal(output: Path, before: Result) -> CannotCreate:
     splits = [one["split"] for one in before.splits]
     return CannotCreate(
         f"'{output}' is the result of other settings or other images",
-        found=f"recipe '{before.recipe.get('name')}', set {before.recipe.get('set')}, "
-        f"{before.data.get('images')} images, splits {splits}"
+        found=f"recipe '{before.recipe['name']}', set {before.recipe['set']!s:.500}, "
+        f"{before.data['images']} images, splits {splits!s:.500}"
         + (", with a study" if before.study else ""),
         advice="Name another file with -o, or give --overwrite.",
     )

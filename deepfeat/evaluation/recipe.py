@@ -20,6 +20,7 @@ from deepfeat.evaluation.keys import KEYS
 from deepfeat.evaluation.published import Published, one_line, published_figure
 from deepfeat.evaluation.recipe_files import MOST_BYTES, read_file, split_name
 from deepfeat.evaluation.resolve import Block, resolve
+from deepfeat.numbers import whole_number
 from deepfeat.tables import look_up
 from deepfeat.toml_text import parse_toml
 
@@ -251,12 +252,13 @@ def _without_network(block: dict[str, Any]) -> dict[str, Any]:
 
 
 def _numbered(blocks: list[dict[str, Any]], key: str, number: str) -> list[dict[str, Any]]:
-    if int(number) >= len(blocks):
+    position = whole_number(number)
+    if position is None or position >= len(blocks):
         raise RecipeError(
-            f"'{key}' names a block that is not there",
+            f"'{key:.100}' names a block that is not there",
             expected=f"extract.0 to extract.{len(blocks) - 1}",
         )
-    return [blocks[int(number)]]
+    return [blocks[position]]
 
 
 def _expanded(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:

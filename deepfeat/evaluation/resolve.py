@@ -10,6 +10,8 @@ from deepfeat.errors import RecipeError
 from deepfeat.evaluation.keys import KEYS, REQUIRED, checked, matters
 from deepfeat.tables import advice
 
+MOST_BLOCKS = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -56,6 +58,10 @@ def resolve(
     ------
     RecipeError
     """
+    if len(blocks) > MOST_BLOCKS:
+        raise RecipeError(
+            f"the recipe stacks {len(blocks):,} networks", expected=f"at most {MOST_BLOCKS}"
+        )
     for key in flat:
         _known(key, key)
     parts = tuple(_block(number, block, is_moot) for number, block in enumerate(blocks))

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepfeat import files
-from deepfeat.errors import CannotCreate, DataError, DataMissing, StoreError
+from deepfeat.errors import CannotCreate, StoreError
+from deepfeat.evaluation.result_shape import SCHEMA, read_result
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = "deepfeat.result/1"
 Json = Mapping[str, Any]
 
 
@@ -92,18 +92,12 @@ class Result:
         Raises
         ------
         DataMissing, DataError
-            No such file, or no result.
+            No such file, or no result: it names the field that is wrong.
+        NoPermission, StoreError
+            It may not be read, or could not be.
         """
-        try:
-            found = json.loads(Path(path).read_bytes())
-        except OSError as error:
-            raise DataMissing(f"there is no result '{path}'", found=str(error.strerror)) from error
-        except ValueError as error:
-            raise DataError(f"'{path}' is no JSON file", found=str(error)[:200]) from error
+        found = read_result(path)
         names = [field.name for field in fields(cls)]
-        is_ours = isinstance(found, dict) and found.get("schema") == SCHEMA
-        if not is_ours or not set(names) <= set(found):
-            raise DataError(f"'{path}' is no result of svm-eval", expected=f'"schema": "{SCHEMA}"')
         lists = ("features", "per_class", "splits", "study", "warnings")
         values: dict[str, Any] = {n: tuple(found[n]) if n in lists else found[n] for n in names}
         return cls(**values)

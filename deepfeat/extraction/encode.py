@@ -189,6 +189,9 @@ class Extractor:
 
     def _load(self) -> _Loaded:
         """What the present parameters need, made once: of the last, what they share is kept."""
+        for name, (kinds, expected) in _KINDS.items():
+            if not isinstance(value := getattr(self, name), kinds):
+                raise UsageError(f"{name}={value!r:.100} is not possible", expected=expected)
         if self.layer is not None and not isinstance(self.layer, str):
             raise UsageError("an Extractor has one layer", found=repr(self.layer))
         request = Request(
@@ -236,6 +239,16 @@ _PARAMETERS = (
     "mirror",
     "device",
 )
+
+
+_A_FILE = ((str, os.PathLike, type(None)), "a name, a path or None")
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {  # what has to be of a kind
+    "network": ((str,), "the name of a network"),
+    "weights": _A_FILE,
+    "preprocessing": _A_FILE,
+    "across_scales": ((str,), "'mean', 'max' or 'stack'"),
+    "normalise": ((str,), "'none', 'end', 'each' or 'each+end'"),
+}
 
 
 _LOADING = threading.Lock()

@@ -32,6 +32,11 @@ def one_by_one(images: Any) -> Iterable[Picture]:
     """
     is_array = isinstance(images, np.ndarray)
     is_column = is_array and images.dtype.kind in "OSTU"
+    if is_array and not is_column and images.ndim < 2:  # also an array of objects
+        raise UsageError(
+            f"encode takes a list of images; {images.dtype} {images.shape} is none, and no image",
+            expected="a list of paths, PIL images or (H, W, 3) uint8 arrays",
+        )
     is_picture = is_array and not is_column and images.ndim < 4  # (N, H, W, 3) is a list of them
     single = (str, bytes, os.PathLike, pillow.Image)
     if is_picture or isinstance(images, single) or (is_column and not images.ndim):

@@ -6,10 +6,11 @@ The first three shape the numbers and become the store's identity; the other two
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from deepfeat.errors import UsageError
@@ -18,6 +19,7 @@ from deepfeat.extraction.describe import OVER_POSITIONS
 from deepfeat.images.limits import Limits
 from deepfeat.networks.geometry import Layer
 from deepfeat.networks.network import Network
+from deepfeat.numbers import whole_number
 from deepfeat.store.identity import (
     AGGREGATES,
     STORE_DTYPES,
@@ -116,22 +118,29 @@ def scales_of(values: int | str | Sequence[int | str]) -> tuple[str, ...]:
     UsageError
         For none, a repeated one, or one that is neither "native" nor a side of 1 ... 16,384 pixels.
     """
-    if isinstance(values, (int, str)):
-        values = str(values).split(",")
-    names = [str(value).strip() for value in values]
+    expected = f"a shorter side of 1 to {LARGEST_SCALE} pixels, or '{NATIVE}'"
+    if isinstance(values, str):
+        values = values.split(",")
+    elif isinstance(values, (int, np.integer)):
+        values = [int(values)]
+    elif not isinstance(values, Iterable) or isinstance(values, (bytes, bytearray)):
+        raise UsageError(f"scales={values!r:.100} are not possible", expected=expected)
+    names = [_scale_name(value) for value in values]
     for name in names:
-        is_side = name.isascii() and name.isdigit() and 1 <= int(name) <= LARGEST_SCALE
-        if name != NATIVE and not is_side:
-            raise UsageError(
-                f"scale '{name}' is not possible",
-                expected=f"a shorter side of 1 to {LARGEST_SCALE} pixels, or '{NATIVE}'",
-            )
-    names = [name if name == NATIVE else str(int(name)) for name in names]
+        side = whole_number(name) or 0
+        if name != NATIVE and not 1 <= side <= LARGEST_SCALE:
+            raise UsageError(f"scale '{name:.100}' is not possible", expected=expected)
+    names = [name if name == NATIVE else str(whole_number(name)) for name in names]
     if not names or len(set(names)) != len(names):
         raise UsageError(
             "scales must be given and differ from each other", found=",".join(names) or "none"
         )
     return tuple(sorted(names, key=lambda name: LARGEST_SCALE + 1 if name == NATIVE else int(name)))
+
+
+def _scale_name(value: object) -> str:
+    is_large = isinstance(value, int) and value > LARGEST_SCALE  # Python refuses to print some
+    return f"over {LARGEST_SCALE}" if is_large else str(value).strip()
 
 
 def check_scales(network: str, layers: Mapping[str, Layer], scales: Sequence[str]) -> None:

@@ -36,6 +36,8 @@ from deepfeat.networks.weights.named import is_torchvisions_own
 from deepfeat.tables import advice
 
 IMAGENET_CLASSES = 1000
+LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes
+ROUNDINGS = ("floor", "ceil")
 FULLY_CONNECTED = ("fc6", "fc7", "fc8")
 BUILDERS = {"vgg": vgg.build, "alexnet": alexnet.build}
 
@@ -81,8 +83,9 @@ def load_network(
     WeightsError, WeightsUnavailable, Unavailable
         For weights that do not fit or are damaged; for weights or a device that cannot be had.
     """
-    weights, preprocessing = _text(weights), _text(preprocessing)
+    weights, preprocessing = _text("weights", weights), _text("preprocessing", preprocessing)
     row, empty = skeleton(name)
+    _check_rounding(name, row, pool_rounding)
     chosen = list(layers) if layers else [row.default_layer]
     place = choose_device(device)
     # Before anything is fetched: a mistyped layer must not cost half a gigabyte.
@@ -97,7 +100,7 @@ def load_network(
         progress=progress,
     )
     check_layers(facts, chosen, FULLY_CONNECTED)
-    pooling = _pooling(name, row, facts, pool_rounding)
+    pooling = (pool_rounding or facts.pooling) if row.rounds_pooled_sizes else "as-built"
     classes = _classes(row, state)
     own = name in INCEPTIONS and is_torchvisions_own(name, facts.sha256)
     body = _build(name, row, pooling, classes, transform_input=own)
@@ -130,7 +133,8 @@ def foresee(
     NetworkError
         As ``load_network``.
     """
-    row, weights = row_of(name), _text(weights)
+    row, weights = row_of(name), _text("weights", weights)
+    _check_rounding(name, row, pool_rounding)
     chosen = list(layers) if layers else [row.default_layer]
     pooling = "as-built"
     if row.rounds_pooled_sizes:
@@ -171,8 +175,16 @@ def describe_those_with_maps(name: str, body: Body, layers: Sequence[str]) -> di
     return found
 
 
-def _text(name_or_path: str | os.PathLike[str] | None) -> str | None:
-    return None if name_or_path is None else os.fspath(name_or_path)
+def _text(argument: str, given: str | os.PathLike[str] | None) -> str | None:
+    if given is None:
+        return None
+    found = os.fspath(given) if isinstance(given, os.PathLike) else given
+    if not isinstance(found, str):
+        raise NetworkError(f"{argument}={given!r:.100} is neither a name nor a path")
+    parts = found.encode(errors="surrogatepass").split(b"/")
+    if "\0" in found or len(found) > LONGEST_PATH or max(map(len, parts)) > LONGEST_NAME:
+        raise NetworkError(f"{argument} '{found[:50]}...' is no name that a file can have")
+    return found
 
 
 def _build(name: str, row: Row, pooling: str, classes: int, *, transform_input: bool) -> Body:
@@ -184,15 +196,17 @@ def _build(name: str, row: Row, pooling: str, classes: int, *, transform_input: 
     ).eval()
 
 
-def _pooling(name: str, row: Row, facts: Weights, asked: str | None) -> str:
-    if row.rounds_pooled_sizes:
-        return asked or facts.pooling
-    if asked is not None:
+def _check_rounding(name: str, row: Row, asked: str | None) -> None:
+    """Refuse a rounding that there is not, before anything is fetched."""
+    if asked is None:
+        return
+    if not row.rounds_pooled_sizes:
         raise NetworkError(
             f"pooled sizes of '{name}' are rounded as its architecture says",
             advice="Leave --pool-rounding out; it is for VGG and AlexNet.",
         )
-    return "as-built"
+    if asked not in ROUNDINGS:
+        raise NetworkError(f"pool_rounding={asked!r:.100} is not known", expected="floor or ceil")
 
 
 def _classes(row: Row, state: Mapping[str, Tensor] | None) -> int:

@@ -57,7 +57,7 @@ def row_of(name: str) -> Row:
     """
     from deepfeat.networks.from_torchvision import NOT_DENSE
 
-    if name in NOT_DENSE:
+    if isinstance(name, str) and name in NOT_DENSE:
         raise NetworkError(
             f"network '{name}' cannot be applied densely",
             expected="a convolutional network, whose map grows with the image",

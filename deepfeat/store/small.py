@@ -1,4 +1,4 @@
-"""The small files of a store, read whole: within a stated size, at once, and through no link.
+"""Small files, read whole: within a stated size, at once, and those of a store through no link.
 
 Anybody may have put something else under their names: a pipe that never ends, a device, a file of
 a terabyte. Whoever reads one states how much it may hold.
@@ -13,8 +13,8 @@ from deepfeat.errors import StoreDamaged
 from deepfeat.store.blocks import BLOCK_BYTES, open_regular, unreadable
 
 
-def read_small(path: Path, most: int) -> bytes:
-    """Read a file of at most ``most`` bytes.
+def read_small(path: Path, most: int, *, follow: bool = False) -> bytes:
+    """Read a file of at most ``most`` bytes; through a link only where it is to ``follow`` it.
 
     Raises
     ------
@@ -23,7 +23,7 @@ def read_small(path: Path, most: int) -> bytes:
     StoreDamaged
         It is no regular file, or larger.
     """
-    descriptor = open_regular(path, follow=False)
+    descriptor = open_regular(path, follow=follow)
     try:
         pieces: list[bytes] = []
         left = most + 1

@@ -247,3 +247,15 @@ def test_a_line_without_end_is_refused(tmp_path: Path) -> None:
 def test_a_plain_list_of_paths_is_told_of_the_first_line(written, text: str) -> None:
     with pytest.raises(DataError, match="The first line names the columns: put 'path' there"):
         list_csv(written(text))
+
+
+@pytest.mark.parametrize("separated", [False, True])
+def test_a_label_for_every_line_is_refused_before_memory_is_taken(written, separated) -> None:
+    """20,000 lines and 20,000 names; or names that lie in few cells."""
+    names = [f"n{number}" for number in range(20_000)]
+    cells = [";".join(names), *["n0"] * 19_999] if separated else names
+    lines = "".join(f"{number}.png,{cell}\n" for number, cell in enumerate(cells))
+    with pytest.raises(DataError, match="20,000 classes of 20,000 images are too many") as refused:
+        csv_dataset(written("path,label\n" + lines))
+    assert "column 'label'" in refused.value.message
+    assert "other than labels" in refused.value.advice

@@ -54,3 +54,9 @@ def test_key_may_repeat_with_another_box() -> None:
 
 def test_single_label_is_one_among_minus_ones() -> None:
     assert single_labels([2, 0], 3).tolist() == [[-1, -1, 1], [1, -1, -1]]
+
+
+def test_labels_that_cannot_be_meant_are_refused():
+    with pytest.raises(DataError, match="a folder of mine: 30,000 classes of 10,000 images"):
+        single_labels([0] * 10_000, 30_000, "a folder of mine")
+    assert single_labels([1] * 1000, 1000).sum() == -998_000

@@ -153,6 +153,8 @@ def test_a_file_system_that_states_no_size_is_not_called_full(place, command_lin
         (OSError(errno.ENOSPC, "No space left on device", "a/b"), "Make room"),
         (OSError(errno.EIO, "Input/output error", b"caf\xe9"), "Input/output error: caf\\udce9"),
         (OSError("what a library says"), "what a library says"),
+        (MemoryError(), "there is not enough memory"),
+        (MemoryError("Unable to allocate 37.3 GiB"), "Unable to allocate 37.3 GiB"),
     ],
 )
 @pytest.mark.parametrize("more", [(), ("--json",)])
@@ -167,6 +169,33 @@ def test_an_error_of_the_system_is_told_with_its_file_and_what_to_do(
     assert ended.status == 74
     assert words in ended.err
     assert bool(ended.out) == bool(more)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--scales", "9" * 5000),
+        ("--scales", "256," + "9" * 5000),
+        ("--scales", "\u00b2"),
+        ("--background", "9" * 5000 + ",0,0"),
+        ("--background", "\u00b2,0,0"),
+        ("--background", "0,0"),
+        ("--max-pixels", "9" * 5000),
+        ("--batch-size", "9" * 5000),
+        ("--workers", "9" * 5000),
+        ("--max-failures", "9" * 5000),
+        ("--max-failures", "9" * 5000 + "%"),
+        ("--shard-images", "9" * 4000),
+        ("--weights", "w" * 300),
+        ("--weights", "random:" + "9" * 5000),
+    ],
+    ids=lambda more: more[0] + more[1][-3:],
+)
+def test_numbers_of_thousands_of_digits_are_refused(place, command_line, more):
+    ended = command_line("extract", "images", "s.h5", *SMALL, *more)
+    assert ended.status == 64, ended.err
+    assert not (place / "s.h5").exists()
+    assert "Traceback" not in ended.err
 
 
 def test_names_of_keys_cannot_move_the_cursor():

@@ -69,6 +69,13 @@ def test_the_plain_file_is_not(tmp_path):
         "svm.C={base=1.000001,from=0,to=20000000}",
         "svm.C=[1" + "0" * 400 + "]",
         "svm.C=[" + ",".join(map(str, range(1, 1002))) + "]",
+        "svm.C=[" + ",".join(map(str, range(1, 102))) + "]",
+        "svm.C=[1e13]",
+        "svm.C=[1e-320, 1]",
+        "svm.C={base=10,from=-20,to=20}",
+        "svm.class_weight={pos=1e300,neg=1}",
+        "svm.intercept_scaling=1e15",
+        "extract.scales=[1" + "0" * 100 + "]",
         "split.count=100000000",
         "split.seed=1" + "0" * 30,
         "svm.max_iter=99999999999999",
@@ -125,3 +132,17 @@ def test_a_hostile_change_is_refused_in_few_words(change):
     with pytest.raises(RecipeError) as refused:
         load_recipe("folder", set=[change])
     assert len(str(refused.value)) < 2_000
+
+
+def test_more_blocks_than_anybody_stacks_are_refused(tmp_path):
+    block = '[[extract]]\nnetwork = "vgg8-small"\nscales = [64]\n'
+    names = ", ".join(['"vgg8-small"'] * 3_000)
+    for text in (PLAIN + block * 3_000, PLAIN.replace('"vgg16"', f"[{names}]")):
+        (tmp_path / "r.toml").write_text(text)
+        with pytest.raises(RecipeError, match="networks"):
+            load_recipe(tmp_path / "r.toml")
+
+
+def test_weights_of_networks_have_bounds():
+    with pytest.raises(RecipeError, match="fuse.weights"):
+        load_recipe("caltech101:both", set=["fuse.weights=[1e300, 1]"])

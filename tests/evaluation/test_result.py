@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import random
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from by_hand import clouds, make_dataset, make_store, single
 from oracles import linear_svm_protocol as plain
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
+
+from mutate import change_json
 
 from deepfeat.errors import CannotCreate, DataError, DataMissing, StoreError
 from deepfeat.evaluation.recipe import load_recipe
@@ -195,6 +203,102 @@ def test_what_is_no_result_is_refused(tmp_path, contents, error):
     with pytest.raises(error) as caught:
         Result.load(path)
     assert f"'{path}'" in str(caught.value)
+
+
+def _pipe(path):
+    os.mkfifo(path)
+
+
+def _endless(path):
+    path.symlink_to("/dev/zero")
+
+
+def _sparse(path):
+    with path.open("wb") as file:
+        file.truncate(3 << 30)
+
+
+@pytest.mark.parametrize("make", [_pipe, _endless, _sparse, lambda path: path.mkdir()])
+def test_what_is_no_file_of_a_results_size_is_not_waited_for(tmp_path, make):
+    path = tmp_path / "r.json"
+    make(path)
+    with pytest.raises(DataError, match="is no result of svm-eval"):
+        Result.load(path)
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        b"[" * 100_000,
+        b'{"a":' * 50_000,
+        b"9" * 10_000,
+        b"NaN",
+        b"null",
+        b'{"schema": "deepfeat.result/1", "recipe": ' + b"[" * 900 + b"]" * 900 + b"}",
+        "{}".encode("utf-16"),
+        bytes(1000),
+    ],
+    ids=lambda contents: ascii(contents[:12]),
+)
+def test_hostile_json_is_refused(tmp_path, contents):
+    (tmp_path / "r.json").write_bytes(contents)
+    with pytest.raises(DataError, match="is no result of svm-eval"):
+        Result.load(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("figure", []),
+        ("figure.partial", None),
+        ("recipe.name", {}),
+        ("recipe.sha256", 1),
+        ("recipe.set", "svm.C"),
+        ("data.root_sha256", None),
+        ("data.images", "many"),
+        ("features", []),
+        ("features.0", None),
+        ("features.0.identity", [[]]),
+        ("features.0.layer", 7),
+        ("splits.0", 3),
+        ("splits.0.split", [0]),
+        ("per_class.0", "a"),
+        ("study", None),
+        ("exit_status", 70),
+        ("provenance.machine", "DEEP"),
+    ],
+)
+def test_a_field_that_is_wrong_is_named(evaluated, tmp_path, place, value):
+    tree = json.loads((evaluated[1] / "r.json").read_text())
+    *parents, last = place.split(".")
+    holder = at(tree, ".".join(parents))
+    holder[int(last) if last.isdecimal() else last] = value
+    deep = "[" * 500 + "]" * 500
+    (tmp_path / "r.json").write_text(json.dumps(tree).replace('"DEEP"', deep))
+    with pytest.raises(DataError, match="is no result of svm-eval: field 'result") as caught:
+        Result.load(tmp_path / "r.json")
+    assert place.partition(".")[0] in str(caught.value)
+
+
+def test_a_result_with_any_one_value_changed_is_read_or_refused(evaluated, tmp_path):
+    good = (evaluated[1] / "r.json").read_bytes()
+    path, ended = tmp_path / "r.json", set()
+    for seed in range(300):
+        path.write_bytes(change_json(random.Random(seed), good))
+        try:
+            again = Result.load(path)
+        except DataError:
+            ended.add("refused")
+        else:
+            ended.add("read")
+            again.to_json()
+            assert again.exit_status in (0, 1)
+    assert ended == {"read", "refused"}
+
+
+def test_a_link_to_a_result_is_followed(evaluated, tmp_path):
+    (tmp_path / "r.json").symlink_to(evaluated[1] / "r.json")
+    assert Result.load(tmp_path / "r.json").as_value() == evaluated[0].as_value()
 
 
 def test_a_result_is_written_whole_or_not_at_all(evaluated, tmp_path, monkeypatch):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from by_hand import clouds, make_store
 from trees import make_caltech, make_voc
+
+from deepfeat.evaluation.recipe_files import recipe_folder
 
 SMALL = (
     "--set", "extract.network=vgg8-small", "--set", "extract.weights=random:0",
@@ -236,6 +239,19 @@ def test_an_output_that_is_something_else_is_kept(refused, ready, here):
     assert "is no result" in said
 
 
+@pytest.mark.parametrize("kind", ["deep", "pipe", "endless", "wrong"])
+def test_a_hostile_output_is_left_as_it_is_before_any_work(refused, folder, here, kind):
+    path = here / "r.json"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "endless":
+        path.symlink_to("/dev/zero")
+    else:
+        path.write_text("[" * 100_000 if kind == "deep" else '{"schema": "deepfeat.result/1"}')
+    said = refused(73, "folder", "--data", folder, *SMALL, "-o", "r.json")
+    assert "exists and is no result of svm-eval: it is left as it is" in said
+
+
 def test_a_result_of_other_settings_is_kept_unless_asked(command_line, here, ready):
     store, arguments, *_ = ready
     line = ("svm-eval", *arguments, "--features", store, "-o", "r.json")
@@ -294,3 +310,31 @@ def test_missing_images_are_an_error_where_the_recipe_says_so(command_line, here
     assert "1 images have no descriptors, and data.missing is 'error'" in ended.err
     assert "'Faces/none.jpg'" in ended.err
     assert command_line(*line, "-o", "r.json").status == 1
+
+
+LONG = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--split", LONG),
+        ("--split", "\u0663"),
+        ("--seed", LONG),
+        ("--seed", "9" * 4000),
+        ("--set", f"extract.scales=['{LONG}']"),
+        ("--set", "extract.scales=[20000]"),
+        ("--set", f"extract.{'9' * 90}.layer=pool5"),
+        ("--set", f"svm.select.folds={LONG}"),
+    ],
+    ids=lambda more: more[1][:20],
+)
+def test_numbers_of_thousands_of_digits_are_refused(refused, folder, more):
+    said = refused(64, "folder", "--data", folder, *SMALL, *more)
+    assert "bug" not in said
+
+
+def test_a_block_of_thousands_of_digits_is_none(refused, folder, here):
+    recipe = (recipe_folder() / "folder.toml").read_text()
+    (here / "r.toml").write_text(f'{recipe}\n[variants.x.extract."{LONG}"]\nlayer = "pool5"\n')
+    assert "names a block that is not there" in refused(64, "r.toml", "--data", folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas
@@ -321,3 +322,63 @@ class _Nothing:
 
     def map(self, tasks):
         return iter(())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("network", None),
+        ("network", 5),
+        ("network", Path("vgg8-small")),
+        ("network", ["vgg8-small"]),
+        ("weights", 5),
+        ("weights", b"random:0"),
+        ("weights", ["random:0"]),
+        ("preprocessing", 1.5),
+        ("across_scales", None),
+        ("across_scales", ["mean"]),
+        ("normalise", None),
+        ("normalise", True),
+        ("pool_rounding", "up"),
+        ("pool_rounding", 5),
+        ("layer", 5),
+        ("scales", None),
+        ("scales", 64.5),
+        ("scales", np.float64(64)),
+        ("scales", b"64"),
+        ("scales", []),
+        ("scales", [64.5]),
+        ("scales", [None]),
+        ("scales", 10**5000),
+        ("scales", [10**5000]),
+        ("scales", "9" * 5000),
+        ("scales", ["\u0666\u0664"]),
+        ("scales", "\u00b2"),
+        ("weights", "w" * 300),
+        ("weights", "a\0b"),
+        ("weights", "a/" * 3000),
+        ("preprocessing", "p" * 300 + ".toml"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and len(value) < 20 else "",
+)
+def test_an_argument_that_is_not_possible_is_named(name, value, quick, paths):
+    with pytest.raises(UsageError) as refused:
+        Extractor(**QUICK | {name: value}).encode(paths[:1])
+    words = {"pool_rounding": "pool_rounding", "layer": "layer", "scales": "scale"}
+    assert words.get(name, name) in str(refused.value)
+    assert refused.value.exit_status == 64
+    assert len(str(refused.value)) < 600
+
+
+@pytest.mark.parametrize("scales", [np.int64(32), np.uint8(32), [np.int32(32)], np.array([32])])
+def test_scales_may_be_numbers_of_numpy(scales, paths):
+    rows = Extractor(**QUICK | {"scales": scales}).encode(paths[:1])
+    np.testing.assert_array_equal(rows, Extractor(**QUICK | {"scales": 32}).encode(paths[:1]))
+
+
+@pytest.mark.parametrize("array", [np.arange(5), np.zeros(3), np.array(7), np.array([])])
+def test_an_array_of_numbers_is_told_what_an_image_is(array, quick):
+    with pytest.raises(UsageError, match="is none, and no image") as refused:
+        quick.encode(array)
+    assert "(H, W, 3) uint8" in refused.value.expected
+    assert "Put the one image" not in str(refused.value)

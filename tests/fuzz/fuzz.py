@@ -9,6 +9,7 @@ A *find* is a traceback, an exit status that is not in the target's list, more t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import resource
@@ -28,6 +29,7 @@ from mutate import Mutate
 
 MOST_SECONDS = 20
 MOST_BYTES = 2 << 30
+MOST_ADDRESSES = 6 << 30  # on top of what is mapped: a mutant must not eat the machine
 BUG = 70
 STATUSES = frozenset({0, 1, 64, 65, 66, 69, 73, 74, 75, 77})
 
@@ -78,6 +80,8 @@ def tried(
             if child == 0:
                 _use(target, folder, output.fileno(), report.fileno(), seconds)
             _, ended, usage = os.wait4(child, 0)
+            with contextlib.suppress(ProcessLookupError):  # decoders that it left behind
+                os.killpg(child, signal.SIGKILL)
             words, printed = _text(report), _text(output)
     statuses = tuple(int(word) for word in words.split()) if words[:1].isdigit() else ()
     wrong = _wrong(ended, statuses, words, printed)
@@ -90,6 +94,7 @@ def _use(target: Target, folder: Path, output: int, report: int, seconds: float)
     """The child: never returns."""
     words = ""
     try:
+        os.setsid()
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, seconds)  # kills, also in the middle of C code
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -98,6 +103,8 @@ def _use(target: Target, folder: Path, output: int, report: int, seconds: float)
         sys.stdout = os.fdopen(1, "w", encoding="utf-8")
         sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace")
         os.chdir(folder)
+        most = _address_space() + MOST_ADDRESSES
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))  # also of its decoders
         words = " ".join(str(status) for status in target.use())
     except BaseException:
         words = traceback.format_exc()
@@ -106,6 +113,12 @@ def _use(target: Target, folder: Path, output: int, report: int, seconds: float)
         sys.stderr.flush()
         os.write(report, words.encode("utf-8", "backslashreplace"))
         os._exit(0)
+
+
+def _address_space() -> int:
+    """Bytes of this process's address space."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * resource.getpagesize()
 
 
 def _wrong(ended: int, statuses: Sequence[int], report: str, output: str) -> str:

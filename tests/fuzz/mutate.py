@@ -132,6 +132,35 @@ def change_json_lines(random: Random, data: bytes) -> bytes:
     return b"\n".join(lines) + b"\n"
 
 
+MOST_GROWN = 2 << 20
+
+
+def grow(random: Random, data: bytes) -> bytes:
+    """A piece of the file many thousand times: what takes the square of its size shows."""
+    start = random.randrange(len(data))
+    width = random.choice((1, 1, 2, 8, 40, 200))
+    match random.randrange(4):
+        case 0:  # whole lines
+            lines = data.split(b"\n")
+            piece = random.choice(lines) + b"\n"
+            start = data.find(piece) if piece in data else start
+        case 1:
+            piece = random.choice((b"[", b"{", b"(", b"{a=", b'{"a":', b"[[", b"a.", b"9", b'"a",'))
+        case _:
+            piece = data[start : start + width]
+    times = min(random.choice((100, 1000, 10_000, 300_000)), MOST_GROWN // len(piece))
+    return data[:start] + piece * times + data[start:]
+
+
+def or_grow(mutate: Mutate) -> Mutate:
+    """One mutant in eight grows."""
+
+    def either(random: Random, data: bytes) -> bytes:
+        return grow(random, data) if data and random.randrange(8) == 0 else mutate(random, data)
+
+    return either
+
+
 _INSERTS = (
     b"\x1b[31m",
     b'"',

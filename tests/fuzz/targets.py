@@ -6,8 +6,10 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,15 @@ import h5py
 import numpy as np
 import torch
 from fuzz import Target
-from mutate import Mutate, Random, change_bytes, change_json, change_json_lines, change_text
+from mutate import (
+    Mutate,
+    Random,
+    change_bytes,
+    change_json,
+    change_json_lines,
+    change_text,
+    or_grow,
+)
 from PIL import Image
 from safetensors.torch import save
 from scipy.io import savemat
@@ -71,12 +81,15 @@ def all_targets(place: Path) -> list[Target]:
     """Every target, its seeds made in ``place``."""
     images = place / "seeds" / "images"
     make_images(images)
-    return [
+    found = [
         *store_targets(place / "seeds", images),
         *weights_targets(images),
         *text_targets(images),
+        *evaluation_targets(place / "evaluation"),
+        argument_target(images),
         *image_targets(),
     ]
+    return [replace(one, mutate=or_grow(one.mutate)) for one in found]
 
 
 def make_images(folder: Path) -> None:
@@ -335,6 +348,103 @@ def text_targets(images: Path) -> list[Target]:
         Target("table, lines", "x.csv", TABLE, change_text, use_table, images.parent),
         Target("table, bytes", "x.csv", TABLE, change_bytes, use_table, images.parent),
     ]
+
+
+# --- evaluations that run through
+
+RUNS = """name = "runs"
+[data]
+set = "folder"
+[split]
+count = 1
+seed = 0
+train = 0.5
+test = "rest"
+[[extract]]
+network = "vgg8-small"
+weights = "random:0"
+layer = "pool5"
+scales = [64, 80]
+across_scales = "mean"
+mirror = false
+[svm]
+C = [0.1, 1, 10]
+[svm.select]
+on = "holdout"
+fraction = 0.25
+"""
+
+
+def evaluation_targets(folder: Path) -> list[Target]:
+    """A recipe whose store is there, and the result of one: what comes after the parser."""
+    for name in "ab":
+        make_images(folder / "classes" / name)
+        (folder / "classes" / name / "broken.jpg").unlink()
+    (folder / "runs.toml").write_text(RUNS)
+    more = ["--quiet", "--workers", 1]
+
+    def evaluate(place: Path, output: str) -> list[int]:
+        data = place / "classes"
+        given = ["--data", data, "-o", place / output, *more]
+        return statuses(["svm-eval", place / "runs.toml", *given])
+
+    assert evaluate(folder, "r.json") == [0]
+    result = (folder / "r.json").read_bytes()
+
+    def use(output: str) -> Callable[[], list[int]]:
+        return lambda: evaluate(Path(), output)
+
+    recipe = RUNS.encode()
+    return [
+        Target("result, values", "r.json", result, change_json, use("r.json"), folder),
+        Target("result, bytes", "r.json", result, change_bytes, use("r.json"), folder),
+        Target("running recipe", "runs.toml", recipe, change_text, use("new.json"), folder),
+    ]
+
+
+# --- command lines
+
+ARGUMENTS = b"""--scales=64,80
+--background=255,255,255
+--max-pixels=1000000
+--max-bytes=1000000
+--decode-timeout=60
+--max-failures=5
+--batch-size=2
+--shard-images=2
+--extensions=png,jpg
+--weights=random:0
+--layer=pool5
+--device=cpu
+"""
+MOST_ARGUMENTS = 1000
+CHANGES = b"""--set=split.count=1
+--set=split.train=2
+--set=svm.C=[0.1, 1]
+--set=svm.select.fraction=0.25
+--set=extract.scales=[64]
+--set=extract.weights=random:0
+--split=0
+--seed=1
+"""
+
+
+def argument_target(images: Path) -> Target:
+    """Lines of a file as arguments: numbers, lists and names from a script that went wrong."""
+
+    def use() -> list[int]:
+        lines = Path("x").read_bytes().split(b"\n\n")
+        extract, evaluate = ([*map(os.fsdecode, part.split(b"\n"))] for part in (*lines, b"")[:2])
+        given = [
+            [one for one in part[:MOST_ARGUMENTS] if one and "\0" not in one]
+            for part in (extract, evaluate)
+        ]
+        return statuses(
+            ["extract", images, "x.h5", "--dry-run", "--network=vgg8-small", *given[0]],
+            ["svm-eval", "folder", "--data", images, "-o", "x.json", *given[1]],
+        )
+
+    return Target("arguments", "x", ARGUMENTS + b"\n" + CHANGES, change_text, use)
 
 
 # --- images

@@ -3,6 +3,7 @@ to find it finds. `make fuzz` runs it for ten minutes."""
 
 from __future__ import annotations
 
+import os
 import random
 import resource
 import sys
@@ -15,11 +16,14 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fuzz import Target, fuzz, sandboxed, tried
-from mutate import change_bytes
+from mutate import change_bytes, grow
 from targets import all_targets
 
 GOOD = {0, 1}
-NEEDS_MORE = {"recipe": {66, 69}}  # data sets and weights that are not there: read, then refused
+NEEDS_MORE = {
+    "recipe": {66, 69},
+    "arguments": {0, 65, 66},
+}  # data sets and weights that are not there: read, then refused
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +72,44 @@ def _hangs() -> list[int]:
 def _prints(text: str) -> list[int]:
     print(text)
     return [0]
+
+
+def _leaves_a_child() -> list[int]:
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+    Path(os.environ["LEFT"]).write_text(str(child))
+    return [0]
+
+
+def _eats_for_ever() -> list[int]:
+    held = []
+    while True:
+        held.append(bytes(512 << 20))
+
+
+def test_what_a_mutant_started_ends_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEFT", str(tmp_path / "pid"))
+    assert not tried(planted(_leaves_a_child), b"x").wrong
+    child = int((tmp_path / "pid").read_text())
+    end = time.monotonic() + 5
+    while time.monotonic() < end and Path(f"/proc/{child}").exists():
+        if Path(f"/proc/{child}/stat").read_text().split()[2] == "Z":
+            return
+        time.sleep(0.01)
+    assert not Path(f"/proc/{child}").exists()
+
+
+def test_memory_is_bounded_while_a_mutant_runs() -> None:
+    assert "MemoryError" in tried(planted(_eats_for_ever), b"x").wrong
+
+
+def test_grown_files_are_bounded_and_larger() -> None:
+    for seed in range(50):
+        grown = grow(random.Random(seed), b"a line\nand another one\n")
+        assert 24 < len(grown) < (2 << 20) + 100
 
 
 def _eats() -> list[int]:

@@ -10,7 +10,7 @@ from torchvision import models
 from deepfeat import load_network
 from deepfeat.errors import NetworkError
 from deepfeat.networks.geometry import fields_of, map_shape
-from deepfeat.networks.load import describe_layers, skeleton
+from deepfeat.networks.load import describe_layers, foresee, skeleton
 from deepfeat.networks.vgg import CONFIGURATIONS
 
 # Exact parameter counts of table 1 (the paper rounds to millions: 133 133 134 138 144).
@@ -152,3 +152,10 @@ def test_random_weights_are_the_seeds_own_and_labelled():
     )
     assert one.untrained
     assert one.sha256 == same.sha256 != other.sha256
+
+
+@pytest.mark.parametrize("rounding", ["up", "", "Floor", 5, True, b"ceil", ["floor"]])
+def test_a_rounding_that_there_is_not_is_refused(rounding):
+    for call in (load_network, foresee):
+        with pytest.raises(NetworkError, match=r"pool_rounding=.* is not known"):
+            call("vgg8-small", weights="random:0", pool_rounding=rounding)
