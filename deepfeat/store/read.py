@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,10 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     StoreLocked
         It changed all the time while it was opened.
     """
-    return Store(parts_of(Path(path).absolute()))  # wherever the process goes meanwhile
+    parts = parts_of(Path(path))
+    # The process may go to another folder: from here on the files are known by whole paths.
+    files = tuple(replace(one, path=one.path.absolute()) for one in parts.files)
+    return Store(replace(parts, files=files))
 
 
 class Store:
@@ -76,6 +80,7 @@ class Store:
         self._parts = parts
         self._rows: dict[bytes, int] | None = None
         self.path = parts.path
+        self._place = parts.path.absolute()
         self.form = parts.form
         self.complete = parts.complete
         self.planned = parts.planned
@@ -274,7 +279,7 @@ class Store:
         """Damages found: [{file, what, rows}]; ``deep`` checks every byte and value."""
         from deepfeat.store.verify import verify
 
-        damaged: list[dict[str, object]] = verify(self.path, deep=deep)["damaged"]
+        damaged: list[dict[str, object]] = verify(self._place, deep=deep)["damaged"]
         return damaged
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from make_store import HOLES, KEYS, LISTED, identity, make, opened, rows_of, val
 from deepfeat.errors import NoPermission, StoreLocked
 from deepfeat.store.info import describe
 from deepfeat.store.read import Store, open_store
+from deepfeat.store.verify import verify
 
 FORMS = {"sealed": "x.h5", "shards": "x"}
 OTHER = LISTED[1:]  # its rows have the same widths and stand at other places
@@ -303,3 +305,70 @@ def test_a_frame_keeps_keys_that_no_text_column_could(path: Path) -> None:
     frame = open_store(path).to_frame()
     assert frame["key"].dtype == object
     assert [os.fsencode(key) for key in frame["key"]] == KEYS
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("how", ["relative", "upwards", "Path"])
+def test_a_store_opened_by_a_relative_path_is_read_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, how: str
+) -> None:
+    name = make(tmp_path / FORMS[form], form).name
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere" if how == "upwards" else tmp_path)
+    given = {"relative": name, "upwards": f"../{name}", "Path": Path(name)}[how]
+    store = open_store(given)  # type: ignore[arg-type]
+    assert store.path == Path(given)  # type: ignore[arg-type]
+    monkeypatch.chdir("/")
+    for read in READS.values():
+        np.testing.assert_array_equal(read(store), rows(store.keys))
+    assert store.verify(deep=True) == []
+
+
+def hidden(path: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the system says of names in a folder that may not be searched, even to root."""
+    for name in ("stat", "lstat", "open"):
+        real = getattr(os, name)
+
+        def call(place: object, *rest: object, real: Callable[..., object] = real, **more: object):  # type: ignore[no-untyped-def]
+            if str(place).startswith(str(path)):
+                raise OSError(number, os.strerror(number), str(place))
+            return real(place, *rest, **more)
+
+        monkeypatch.setattr(os, name, call)
+
+
+LOOKS: dict[str, Callable[[Path], object]] = {
+    "open": open_store,
+    "verify": verify,
+    "deep": lambda path: verify(path, deep=True),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("name", ["x.h5", "x", "none.h5"])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
+def test_a_folder_that_may_not_be_searched_is_no_permission(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: str, name: str, number: int
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    for form, file in FORMS.items():
+        make(closed / file, form)
+    hidden(closed / "", number, monkeypatch)
+    with pytest.raises(NoPermission, match=f"{name}' may not be read"):
+        LOOKS[look](closed / name)
+
+
+@pytest.mark.parametrize("deep", [True, False])
+def test_verify_counts_the_bytes_that_it_read(tmp_path: Path, deep: bool) -> None:
+    whole = make(tmp_path / "x.h5", "sealed")
+    assert verify(whole, deep=deep)["bytes"] == whole.stat().st_size
+    folder = make(tmp_path / "x", "shards")
+    named = [*folder.glob("*.h5"), folder / "manifest.jsonl", folder / "identity.json"]
+    assert verify(folder, deep=deep)["bytes"] == sum(path.stat().st_size for path in named)
+    foreign = tmp_path / "foreign.h5"
+    for start in (b"", b"dear", b"\x89HDF\r\n\x1a\n", whole.read_bytes()):
+        foreign.write_bytes(start)
+        os.truncate(foreign, 1 << 36)
+        found = verify(foreign, deep=deep)
+        assert (found["exit_status"], found["bytes"]) == (65, 512)

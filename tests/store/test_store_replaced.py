@@ -6,6 +6,8 @@ bytes that it would have had alone.
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -192,3 +194,22 @@ def test_what_does_not_belong_together_is_not_sealed(tmp_path: Path, name: str) 
         (other / name).replace(tmp_path / "x.h5.work" / name)
         run.finish()
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "number, right, wrong",
+    [
+        (errno.ENOSPC, "Make room", "disk"),
+        (errno.EDQUOT, "Make room", "disk"),
+        (errno.EIO, "Check the disk", "room"),
+        (errno.EISDIR, "Move away what has this name", "room"),
+        (errno.ELOOP, "Move away what has this name", "room"),
+        (errno.EACCES, "permissions", "room"),
+        (errno.EROFS, "permissions", "room"),
+        (errno.ENOENT, "moved or removed", "room"),
+    ],
+)
+def test_a_write_that_fails_says_what_to_do_about_it(number: int, right: str, wrong: str) -> None:
+    told = shard.failed(Path("x/000001.h5"), OSError(number, os.strerror(number)))
+    assert (told.exit_status, right in told.advice, wrong in told.advice) == (74, True, False)
+    assert "x/000001.h5" in told.message
