@@ -126,7 +126,7 @@ def with_range_of_format(image: Pillow.Image) -> Pillow.Image:
     many programs leave the fourth byte empty.
     """
     if isinstance(image, PpmImagePlugin.PpmImageFile) and image.mode == "I":
-        return Pillow.fromarray(np.asarray(image).astype(np.uint16))  # Pillow scales to 65,535
+        return image.convert("I;16")  # Pillow scales to 65,535
     is_tiff = isinstance(image, TiffImagePlugin.TiffImageFile)
     if is_tiff and image.mode.startswith("I;16") and _is_white_zero(image):
         # Pillow inverts this for 8 bit only.
